@@ -1,0 +1,3 @@
+//! The `ds4` binary: one verb a file.
+
+fn main() {}

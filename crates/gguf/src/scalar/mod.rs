@@ -1,0 +1,1 @@
+//! Small floats: the formats of checkpoint weights, block scales and KV rows.
