@@ -78,11 +78,17 @@ impl Format {
 
     /// The format of this name, as `name` spells it; case does not matter.
     pub fn from_name(name: &str) -> Option<Self> {
-        TABLE.iter().find(|row| row.2.eq_ignore_ascii_case(name)).map(|row| row.0)
+        TABLE
+            .iter()
+            .find(|row| row.2.eq_ignore_ascii_case(name))
+            .map(|row| row.0)
     }
 
     fn row(self) -> &'static (Self, u32, &'static str, usize, usize) {
-        TABLE.iter().find(|row| row.0 == self).expect("every format has a row in TABLE")
+        TABLE
+            .iter()
+            .find(|row| row.0 == self)
+            .expect("every format has a row in TABLE")
     }
 
     /// The GGUF type id.
@@ -144,7 +150,10 @@ mod tests {
     fn ids_and_names_lead_back_to_the_format() {
         for format in Format::all() {
             assert_eq!(Format::from_id(format.id()), Some(format));
-            assert_eq!(Format::from_name(&format.name().to_lowercase()), Some(format));
+            assert_eq!(
+                Format::from_name(&format.name().to_lowercase()),
+                Some(format)
+            );
         }
         assert_eq!(Format::from_id(2), None, "Q4_0 is no format of this family");
     }
