@@ -1,7 +1,8 @@
 //! Number formats by their GGUF id: how many values a block holds and how many bytes it takes.
 //!
-//! A format is listed here when a file may name it. [`Format::is_weight`] tells which of them V4 matrices use and
-//! this crate can decode; the others are known by size only, so that `inspect` can report a foreign file.
+//! A format is listed here when a file may name it. [`Format::is_weight`] tells which of them V4
+//! matrices use and this crate can decode; the others are known by size only, so that `inspect` can
+//! report a foreign file.
 
 use std::fmt;
 
