@@ -5,8 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chat;
+pub mod dsml;
+pub mod json;
+mod prompt;
 pub mod segment;
+mod thinking;
 pub mod token;
 
+pub use prompt::{Cut, CutKind, Prompt};
 pub use segment::{AddedTokens, Segment, SegmentKind};
+pub use thinking::{Effort, EffortLowered, Generation, MAX_EFFORT_CONTEXT, Thinking};
 pub use token::{Special, TokenId};
