@@ -1,11 +1,35 @@
 //! The paper: shapes, weights, and one forward pass over one trait of operations.
 //!
-//! `model` knows the architecture of DeepSeek V4 and nothing else: no text, no files beyond `Gguf`, no kernels.
+//! `model` knows the architecture of DeepSeek V4 and nothing else: no text, no files beyond `Gguf`, no kernels. Read
+//! [`forward`] first; it is the whole model on one page. [`ops`] says what each operation means, [`kv`] what a session
+//! remembers.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`shape`], [`weights`] | sizes and tensors, by the paper's names |
+//! | [`forward`](mod@forward), `attention` | the forward pass and the draft block |
+//! | [`ops`], [`scratch`], [`plan`] | the seam to the backends: operations, intermediates, the rows of a step |
+//! | [`kv`], [`row`], [`rope`], [`hadamard`](mod@hadamard) | memory and number formats that all backends share |
 
 #![forbid(unsafe_code)]
 
+mod attention;
+pub mod forward;
+pub mod hadamard;
+pub mod kv;
+pub mod ops;
+pub mod plan;
+pub mod rope;
+pub mod row;
+pub mod scratch;
 pub mod shape;
 pub mod weights;
 
+pub use kv::{KvGeometry, Rounding, RowFormat};
+pub use ops::{Ops, RowSet, Seen, Site, Stream};
+pub use plan::{Outputs, Plan, PlanError, Row, Run};
+pub use rope::{Frequencies, RopeTable};
+pub use row::RowCodec;
+pub use scratch::Scratch;
 pub use shape::{Profile, Ratio, Rope, Shape};
 pub use weights::Weights;

@@ -1,0 +1,113 @@
+//! The forward pass, written once.
+//!
+//! Four residual streams run through the layers. Each layer reads them twice: for attention over a window of latent rows
+//! and some compressed ones, and for a mixture of experts. At the end they collapse into one row and meet the vocabulary.
+
+use crate::ops::{Ops, Seen, Site};
+use crate::scratch::Scratch;
+use crate::shape::Ratio;
+use crate::weights::{Attention, Draft, Head, Layer, Moe, Weights};
+
+/// Runs the rows of the current plan through the whole model; logits of its output rows are in `s.logits`.
+pub fn forward<O: Ops>(
+    o: &mut O,
+    w: &Weights<O::Tensor>,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+) -> Result<(), O::Error> {
+    o.embed(&mut s.x, &w.embed)?;
+    o.spread(&mut s.streams, &s.x)?;
+    for (number, w) in w.layers.iter().enumerate() {
+        layer(o, number, w, s)?;
+    }
+    head(o, &w.head, s)
+}
+
+/// One layer: hyper-connections around attention, then around the experts.
+pub fn layer<O: Ops>(
+    o: &mut O,
+    number: usize,
+    w: &Layer<O::Tensor>,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+) -> Result<(), O::Error> {
+    let at = Site { layer: number, ratio: ratio(&w.attention) };
+
+    o.hyper_enter(&mut s.x, &mut s.mix, &s.streams, &w.attn_hc)?;
+    o.rms_norm(&mut s.xn, &s.x, &w.attn_norm)?;
+    o.query(s, &w.query, at)?; // low rank, head norm, rope on the last channels
+    o.latent(s, &w.latent, at)?; // the one row that is key and value for every head
+    let seen = match &w.attention {
+        Attention::Window => Seen::Window,
+        Attention::Hca(compressor) => {
+            o.pool(s, compressor, crate::ops::Stream::Latent, at)?;
+            Seen::All
+        }
+        Attention::Csa(csa) => {
+            o.select(s, csa, at)?;
+            Seen::Picked(&s.selected)
+        }
+    };
+    o.attend(&mut s.heads, &s.q, &w.sinks, seen, at)?;
+    o.window_commit(at)?;
+    o.output_groups(&mut s.low, &s.heads, &w.output.a)?;
+    o.matmul(&mut s.y, &s.low, &w.output.b)?;
+    o.hyper_leave(&mut s.streams, &s.y, &s.mix)?;
+
+    o.hyper_enter(&mut s.x, &mut s.mix, &s.streams, &w.moe_hc)?;
+    o.rms_norm(&mut s.xn, &s.x, &w.moe_norm)?;
+    o.moe(s, &w.moe)?;
+    o.hyper_leave(&mut s.streams, &s.y, &s.mix)
+}
+
+/// Router and experts; the unfused body of [`Ops::moe`].
+pub(crate) fn moe<O: Ops>(
+    o: &mut O,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+    w: &Moe<O::Tensor>,
+) -> Result<(), O::Error> {
+    o.matmul(&mut s.router, &s.xn, &w.gate)?;
+    o.route(&mut s.experts, &s.router, &w.router)?;
+    o.experts(&mut s.y, &s.xn, &s.experts, &w.experts, &w.shared)
+}
+
+/// Collapse of the streams, final norm, vocabulary.
+pub fn head<O: Ops>(
+    o: &mut O,
+    w: &Head<O::Tensor>,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+) -> Result<(), O::Error> {
+    o.hyper_head(&mut s.head_x, &s.streams, &w.hc)?;
+    o.rms_norm(&mut s.head_xn, &s.head_x, &w.norm)?;
+    o.matmul(&mut s.logits, &s.head_xn, &w.output)
+}
+
+/// The draft block: from the streams of each row's position and the token *after* it (the plan's token), the logits of
+/// the token after that.
+///
+/// It starts from the streams in `s.streams` and leaves its own there, so that it can be called again for a further
+/// draft. Its window is one more layer of the session's memory.
+pub fn draft<O: Ops>(
+    o: &mut O,
+    w: &Weights<O::Tensor>,
+    draft: &Draft<O::Tensor>,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+) -> Result<(), O::Error> {
+    o.rms_norm(&mut s.draft_in, &s.streams, &draft.stream_norm)?;
+    o.matmul(&mut s.draft_streams, &s.draft_in, &draft.stream_proj)?;
+    o.embed(&mut s.x, &w.embed)?;
+    o.rms_norm(&mut s.xn, &s.x, &draft.embed_norm)?;
+    o.matmul(&mut s.x, &s.xn, &draft.embed_proj)?;
+    o.spread(&mut s.streams, &s.x)?;
+    o.add(&mut s.streams, &s.draft_streams)?;
+    layer(o, w.layers.len(), &draft.layer, s)?;
+    o.hyper_head(&mut s.head_x, &s.streams, &draft.hc)?;
+    o.rms_norm(&mut s.head_xn, &s.head_x, &draft.norm)?;
+    o.matmul(&mut s.logits, &s.head_xn, &w.head.output)
+}
+
+fn ratio<T>(attention: &Attention<T>) -> Ratio {
+    match attention {
+        Attention::Window => Ratio::None,
+        Attention::Csa(_) => Ratio::Four,
+        Attention::Hca(_) => Ratio::OneTwentyEight,
+    }
+}
