@@ -1,0 +1,57 @@
+//! Rows of floats, and picks: what flows between operations.
+
+use ds4_model::RowSet;
+
+/// Rows of `width` floats, one for each row of the plan or for each that wants logits.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    pub(crate) rows: RowSet,
+    pub(crate) width: usize,
+    pub(crate) data: Vec<f32>,
+}
+
+impl Buffer {
+    pub(crate) fn new(rows: RowSet, width: usize, capacity: usize) -> Self {
+        Self { rows, width, data: vec![0.0; width * capacity] }
+    }
+
+    /// The values of row `row`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.width..][..self.width]
+    }
+
+    /// The values of row `row`, to be set by tests.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.data[row * self.width..][..self.width]
+    }
+}
+
+/// Up to `width` (id, weight) pairs a row.
+#[derive(Clone, Debug)]
+pub struct Picks {
+    pub(crate) width: usize,
+    pub(crate) counts: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) weights: Vec<f32>,
+}
+
+impl Picks {
+    pub(crate) fn new(width: usize, capacity: usize) -> Self {
+        Self {
+            width,
+            counts: vec![0; capacity],
+            ids: vec![0; width * capacity],
+            weights: vec![0.0; width * capacity],
+        }
+    }
+
+    /// The ids picked for row `row`.
+    pub fn ids(&self, row: usize) -> &[u32] {
+        &self.ids[row * self.width..][..self.counts[row] as usize]
+    }
+
+    /// Their weights; meaningless for selected rows.
+    pub fn weights(&self, row: usize) -> &[f32] {
+        &self.weights[row * self.width..][..self.counts[row] as usize]
+    }
+}
