@@ -1,1 +1,127 @@
-//! Begun.
+//! The operations of the model on a CPU.
+//!
+//! This is the truth every other backend is compared with: plain loops, float activations, no rounding beyond the
+//! model's own. What makes it fast as well (kernels on the quantised blocks, chosen at run time) sits behind the same
+//! operations, and is compared with it.
+
+mod attend;
+mod buffer;
+mod compress;
+mod error;
+mod experts;
+mod hyper;
+mod kv;
+mod memory;
+mod norm;
+mod ops;
+mod pool;
+mod product;
+mod route;
+mod select;
+mod share;
+mod tensor;
+
+use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowCodec, RowFormat, Shape};
+
+pub use buffer::{Buffer, Picks};
+pub use error::Error;
+pub use hyper::{Split, split};
+pub use pool::Pool;
+pub use tensor::Tensor;
+
+/// How a CPU backend is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Workers, the caller included.
+    pub threads: usize,
+    /// How rows are stored.
+    pub rows: RowFormat,
+    /// Whether rows are rounded as trained.
+    pub rounding: Rounding,
+    /// Whether there is a draft block.
+    pub draft: bool,
+    /// Sessions.
+    pub slots: usize,
+    /// Pages of 512 tokens for all sessions together.
+    pub pages: usize,
+    /// Most rows in a step.
+    pub max_rows: usize,
+    /// Most rows with logits in a step.
+    pub max_outputs: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            rows: RowFormat::Packed,
+            rounding: Rounding::Model,
+            draft: false,
+            slots: 1,
+            pages: 256,
+            max_rows: 512,
+            max_outputs: 16,
+        }
+    }
+}
+
+/// The CPU as a backend.
+#[derive(Debug)]
+pub struct Cpu {
+    shape: Shape,
+    options: Options,
+    pool: Pool,
+    frequencies: Frequencies,
+    codec: RowCodec,
+    memory: kv::Memory,
+    plan: Plan,
+    /// (cos, sin) by row and pair, for both tables.
+    angles: [Vec<(f32, f32)>; 2],
+    /// Packed latent rows of this step, for the layer at work.
+    fresh: Vec<u8>,
+    /// One working buffer a worker.
+    locals: Vec<Vec<f32>>,
+    /// One list of candidates a worker.
+    candidates: Vec<Vec<select::Scored>>,
+    /// Mixes of the hyper-connections, or rows on their way out of a compressor.
+    raw: Vec<f32>,
+    groups: experts::Groups,
+    /// Hidden activations of the experts.
+    hidden: Vec<f32>,
+}
+
+impl Cpu {
+    /// A backend for a model of this shape.
+    pub fn new(shape: Shape, options: Options) -> Result<Self, Error> {
+        let geometry = KvGeometry::new(&shape, options.rows, options.draft);
+        let pool = Pool::new(options.threads);
+        let workers = pool.workers();
+        let pairs = shape.rotary / 2 * options.max_rows;
+        Ok(Self {
+            frequencies: Frequencies::new(&shape.rope, shape.rotary),
+            codec: RowCodec::new(&geometry, options.rounding),
+            plan: Plan::new(),
+            angles: [vec![(1.0, 0.0); pairs], vec![(1.0, 0.0); pairs]],
+            fresh: vec![0; geometry.latent_bytes * options.max_rows],
+            memory: kv::Memory::new(geometry, options.slots, options.pages)?,
+            locals: vec![Vec::new(); workers],
+            candidates: vec![Vec::new(); workers],
+            raw: Vec::new(),
+            groups: experts::Groups::default(),
+            hidden: Vec::new(),
+            pool,
+            options,
+            shape,
+        })
+    }
+
+    /// The model's sizes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn angles(&self, table: RopeTable, row: usize) -> &[(f32, f32)] {
+        let pairs = self.shape.rotary / 2;
+        &self.angles[table as usize][row * pairs..][..pairs]
+    }
+}

@@ -18,14 +18,11 @@ pub struct Tensor {
 impl Tensor {
     /// A view of a bound tensor.
     pub fn new(tensor: &ds4_model::Tensor) -> Self {
-        let format = tensor.format();
-        let cols = tensor.cols();
-        let row_bytes = cols / format.block_values() * format.block_bytes();
         Self {
-            format,
-            cols,
-            rows: tensor.rows(),
-            row_bytes,
+            format: tensor.format,
+            cols: tensor.columns,
+            rows: tensor.rows,
+            row_bytes: tensor.row_bytes(),
             payload: tensor.payload().clone(),
             floats: Arc::default(),
         }

@@ -9,11 +9,13 @@
 //! | [`shape`], [`weights`] | sizes and tensors, by the paper's names |
 //! | [`forward`](mod@forward), `attention` | the forward pass and the draft block |
 //! | [`ops`], [`scratch`], [`plan`] | the seam to the backends: operations, intermediates, the rows of a step |
+//! | [`backend`] | what a device offers besides: plans, sessions' memory, results |
 //! | [`kv`], [`row`], [`rope`], [`hadamard`](mod@hadamard) | memory and number formats that all backends share |
 
 #![forbid(unsafe_code)]
 
 mod attention;
+pub mod backend;
 pub mod forward;
 pub mod hadamard;
 pub mod kv;
@@ -25,6 +27,7 @@ pub mod scratch;
 pub mod shape;
 pub mod weights;
 
+pub use backend::Backend;
 pub use kv::{KvGeometry, Rounding, RowFormat};
 pub use ops::{Ops, RowSet, Seen, Site, Stream};
 pub use plan::{Outputs, Plan, PlanError, Row, Run};
