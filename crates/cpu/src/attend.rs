@@ -30,7 +30,11 @@ impl Heads<'_> {
         let d = self.d;
         let scale = 1.0 / (d as f32).sqrt();
         let mut scores = [0.0f32; TILE];
-        let heads = self.q.chunks_exact(d).zip(self.out.chunks_exact_mut(d)).zip(&mut *self.state);
+        let heads = self
+            .q
+            .chunks_exact(d)
+            .zip(self.out.chunks_exact_mut(d))
+            .zip(&mut *self.state);
         for ((q, out), (max, sum)) in heads {
             let scores = &mut scores[..tile.len() / d];
             let mut top = *max;

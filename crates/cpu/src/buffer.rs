@@ -12,7 +12,11 @@ pub struct Buffer {
 
 impl Buffer {
     pub(crate) fn new(rows: RowSet, width: usize, capacity: usize) -> Self {
-        Self { rows, width, data: vec![0.0; width * capacity] }
+        Self {
+            rows,
+            width,
+            data: vec![0.0; width * capacity],
+        }
     }
 
     /// The values of row `row`.

@@ -26,7 +26,11 @@ struct Sum {
 }
 
 impl Sum {
-    const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0, weighted: 0.0 };
+    const EMPTY: Self = Self {
+        max: f32::NEG_INFINITY,
+        sum: 0.0,
+        weighted: 0.0,
+    };
 
     fn push(&mut self, z: f32, u: f32) {
         if z > self.max {
@@ -91,10 +95,21 @@ pub(crate) unsafe fn feed(
     let mut open = [[Sum::EMPTY; CHANNELS]; 3];
     for (number, lane) in open[..lanes].iter_mut().enumerate() {
         // SAFETY: the contract of this function.
-        unsafe { load(lane, pool, pool_at + number * SUM_FLOATS * d, d, channels.clone()) };
+        unsafe {
+            load(
+                lane,
+                pool,
+                pool_at + number * SUM_FLOATS * d,
+                d,
+                channels.clone(),
+            );
+        }
     }
     let mut window = 0;
-    let rows = tokens.u.chunks_exact(width).zip(tokens.z.chunks_exact(width));
+    let rows = tokens
+        .u
+        .chunks_exact(width)
+        .zip(tokens.z.chunks_exact(width));
     for ((u, z), pos) in rows.zip(tokens.first as usize..) {
         let ape = &tokens.ape[pos % r * width..][..width];
         for (i, channel) in channels.clone().enumerate() {
@@ -116,7 +131,15 @@ pub(crate) unsafe fn feed(
     }
     for (number, lane) in open[..lanes].iter().enumerate() {
         // SAFETY: the contract of this function.
-        unsafe { store(lane, pool, pool_at + number * SUM_FLOATS * d, d, channels.clone()) };
+        unsafe {
+            store(
+                lane,
+                pool,
+                pool_at + number * SUM_FLOATS * d,
+                d,
+                channels.clone(),
+            );
+        }
     }
 }
 
@@ -150,7 +173,11 @@ unsafe fn load(
     for (sum, channel) in lane.iter_mut().zip(channels) {
         // SAFETY: the contract of this function.
         let read = |part: usize| unsafe { pool.get(at + part * d + channel) };
-        *sum = Sum { max: read(0), sum: read(1), weighted: read(2) };
+        *sum = Sum {
+            max: read(0),
+            sum: read(1),
+            weighted: read(2),
+        };
     }
 }
 

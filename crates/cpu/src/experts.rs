@@ -39,7 +39,8 @@ impl Groups {
         self.cursor.clear();
         self.cursor.extend_from_slice(&self.starts[..experts]);
         self.members.clear();
-        self.members.resize(self.starts[experts] as usize, (0, 0, 0.0));
+        self.members
+            .resize(self.starts[experts] as usize, (0, 0, 0.0));
         for (token, expert, weight) in picks {
             let place = &mut self.cursor[expert as usize];
             // The place in the list is also the row of the hidden buffer.
@@ -48,13 +49,13 @@ impl Groups {
         }
         let starts = &self.starts;
         self.busy.clear();
-        self.busy.extend((0..experts as u32).filter(|&e| {
-            starts[e as usize] < starts[e as usize + 1]
-        }));
+        self.busy
+            .extend((0..experts as u32).filter(|&e| starts[e as usize] < starts[e as usize + 1]));
     }
 
     fn members(&self, expert: u32) -> &[(u32, u32, f32)] {
-        &self.members[self.starts[expert as usize] as usize..self.starts[expert as usize + 1] as usize]
+        &self.members
+            [self.starts[expert as usize] as usize..self.starts[expert as usize + 1] as usize]
     }
 
     /// Rows of the hidden buffer in use.
@@ -92,26 +93,27 @@ impl Work<'_> {
         let per_expert = f.div_ceil(chunk);
         let hidden = Shared::new(hidden);
         let locals = Shared::new(locals);
-        self.pool.run(self.groups.busy.len() * per_expert, |worker, task| {
-            // SAFETY: worker numbers are not shared by calls that run at the same time.
-            let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
-            local.resize(2 * e, 0.0);
-            let (gate_row, up_row) = local.split_at_mut(e);
-            let expert = self.groups.busy[task / per_expert];
-            let (gate, at) = self.expert(expert, &self.routed.gate, &self.shared.gate);
-            let (up, _) = self.expert(expert, &self.routed.up, &self.shared.up);
-            let first = task % per_expert * chunk;
-            for row in first..(first + chunk).min(f) {
-                gate.decode_row(at + row, gate_row);
-                up.decode_row(at + row, up_row);
-                for &(token, place, weight) in self.groups.members(expert) {
-                    let x = &self.x[token as usize * e..][..e];
-                    let h = swiglu(dot(gate_row, x), dot(up_row, x), limit) * weight;
-                    // SAFETY: each (pair, row) belongs to one task.
-                    unsafe { hidden.set(place as usize * f + row, h) };
+        self.pool
+            .run(self.groups.busy.len() * per_expert, |worker, task| {
+                // SAFETY: worker numbers are not shared by calls that run at the same time.
+                let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
+                local.resize(2 * e, 0.0);
+                let (gate_row, up_row) = local.split_at_mut(e);
+                let expert = self.groups.busy[task / per_expert];
+                let (gate, at) = self.expert(expert, &self.routed.gate, &self.shared.gate);
+                let (up, _) = self.expert(expert, &self.routed.up, &self.shared.up);
+                let first = task % per_expert * chunk;
+                for row in first..(first + chunk).min(f) {
+                    gate.decode_row(at + row, gate_row);
+                    up.decode_row(at + row, up_row);
+                    for &(token, place, weight) in self.groups.members(expert) {
+                        let x = &self.x[token as usize * e..][..e];
+                        let h = swiglu(dot(gate_row, x), dot(up_row, x), limit) * weight;
+                        // SAFETY: each (pair, row) belongs to one task.
+                        unsafe { hidden.set(place as usize * f + row, h) };
+                    }
                 }
-            }
-        });
+            });
     }
 
     /// Second phase: `y = sum of down(hidden)`, in order of experts, the shared one last.

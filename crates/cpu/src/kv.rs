@@ -33,14 +33,18 @@ pub(crate) struct Memory {
 impl Memory {
     /// Room for `pages` pages and `slots` slots. Nothing is resident before it is used.
     pub(crate) fn new(geometry: KvGeometry, slots: usize, pages: usize) -> Result<Self, Error> {
-        let bytes = pages
-            .checked_mul(geometry.page_bytes)
-            .ok_or(Error::Arena { bytes: usize::MAX, source: None })?;
+        let bytes = pages.checked_mul(geometry.page_bytes).ok_or(Error::Arena {
+            bytes: usize::MAX,
+            source: None,
+        })?;
         let arena = MmapOptions::new()
             .len(bytes.max(1))
             .no_reserve_swap()
             .map_anon()
-            .map_err(|source| Error::Arena { bytes, source: Some(source) })?;
+            .map_err(|source| Error::Arena {
+                bytes,
+                source: Some(source),
+            })?;
         Ok(Self {
             slots: vec![Slot::default(); slots],
             rings: vec![0; slots * geometry.ring_bytes()],

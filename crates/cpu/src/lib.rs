@@ -4,6 +4,11 @@
 //! model's own. What makes it fast as well (kernels on the quantised blocks, chosen at run time) sits behind the same
 //! operations, and is compared with it.
 
+#![allow(
+    unsafe_code,
+    reason = "workers write to disjoint parts of buffers, and kernels use vector instructions"
+)]
+
 mod attend;
 mod buffer;
 mod compress;

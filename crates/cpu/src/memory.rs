@@ -24,19 +24,31 @@ impl Backend for Cpu {
         let (max_rows, max_outputs) = (self.options.max_rows, self.options.max_outputs);
         let (rows, outputs) = (plan.len(), plan.outputs().len());
         if rows > max_rows || outputs > max_outputs {
-            return Err(Error::PlanTooLarge { rows, outputs, max_rows, max_outputs });
+            return Err(Error::PlanTooLarge {
+                rows,
+                outputs,
+                max_rows,
+                max_outputs,
+            });
         }
         for run in plan.runs() {
             let slot = self.slot(run.slot)?;
             let have = self.memory.slots[slot].pages.len() * PAGE_TOKENS;
             let need = run.end() as usize;
             if need > have {
-                return Err(Error::NoPages { slot: run.slot, have, need });
+                return Err(Error::NoPages {
+                    slot: run.slot,
+                    have,
+                    need,
+                });
             }
         }
         let vocab = self.shape.vocab;
         if let Some(row) = plan.rows().iter().find(|row| row.token as usize >= vocab) {
-            return Err(Error::Token { token: row.token, vocab });
+            return Err(Error::Token {
+                token: row.token,
+                vocab,
+            });
         }
         let pairs = self.shape.rotary / 2;
         for table in [RopeTable::Window, RopeTable::Compressed] {
@@ -65,7 +77,10 @@ impl Backend for Cpu {
         let pool = &mut self.memory.pools[range];
         let g = &self.memory.geometry;
         for (layer, at) in g.layers.iter().enumerate() {
-            let end = g.layers.get(layer + 1).map_or(g.pool_floats, |next| next.pool);
+            let end = g
+                .layers
+                .get(layer + 1)
+                .map_or(g.pool_floats, |next| next.pool);
             compress::clear(&mut pool[at.pool..at.index_pool], g.head_width);
             compress::clear(&mut pool[at.index_pool..end], g.index_width);
         }
@@ -125,9 +140,17 @@ impl Backend for Cpu {
         let (layers, row) = (g.layers.len(), g.latent_bytes);
         let window = self.window_before(tokens);
         let sums = 4 * g.pool_floats;
-        check_size("frontier", bytes.len(), 8 + layers * window.len() * row + sums)?;
+        check_size(
+            "frontier",
+            bytes.len(),
+            8 + layers * window.len() * row + sums,
+        )?;
         let word = |at: usize| {
-            u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes are four bytes"))
+            u32::from_le_bytes(
+                bytes[at..at + 4]
+                    .try_into()
+                    .expect("four bytes are four bytes"),
+            )
         };
         self.memory.slots[index].draft = word(0)..word(4);
         let (rows, sums) = bytes[8..].split_at(layers * window.len() * row);
@@ -137,7 +160,10 @@ impl Backend for Cpu {
             self.memory.rings[range].copy_from_slice(bytes);
         }
         let range = self.memory.pool_range(slot);
-        for (value, bits) in self.memory.pools[range].iter_mut().zip(sums.as_chunks::<4>().0) {
+        for (value, bits) in self.memory.pools[range]
+            .iter_mut()
+            .zip(sums.as_chunks::<4>().0)
+        {
             *value = f32::from_le_bytes(*bits);
         }
         Ok(())
@@ -152,7 +178,11 @@ impl Cpu {
 
     fn slot(&self, slot: u32) -> Result<usize, Error> {
         let slots = self.memory.slots.len();
-        if (slot as usize) < slots { Ok(slot as usize) } else { Err(Error::Slot { slot, slots }) }
+        if (slot as usize) < slots {
+            Ok(slot as usize)
+        } else {
+            Err(Error::Slot { slot, slots })
+        }
     }
 
     fn page(&self, page: u32) -> Result<Range<usize>, Error> {
@@ -166,5 +196,13 @@ impl Cpu {
 }
 
 fn check_size(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
-    if found == expected { Ok(()) } else { Err(Error::Size { what, found, expected }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(Error::Size {
+            what,
+            found,
+            expected,
+        })
+    }
 }

@@ -33,7 +33,12 @@ impl Ops for Cpu {
     }
 
     fn embed(&mut self, x: &mut Buffer, table: &Tensor) -> Done {
-        for (row, x) in self.plan.rows().iter().zip(x.data.chunks_exact_mut(x.width)) {
+        for (row, x) in self
+            .plan
+            .rows()
+            .iter()
+            .zip(x.data.chunks_exact_mut(x.width))
+        {
             table.decode_row(row.token as usize, x);
         }
         Ok(())
@@ -98,7 +103,11 @@ impl Ops for Cpu {
 
     fn hyper_head(&mut self, x: &mut Buffer, streams: &Buffer, hc: &Hyper<Tensor>) -> Done {
         let (scale, base) = (hc.scale.floats()[0], hc.base.floats());
-        let outputs = self.plan.outputs().iter().zip(x.data.chunks_exact_mut(x.width));
+        let outputs = self
+            .plan
+            .outputs()
+            .iter()
+            .zip(x.data.chunks_exact_mut(x.width));
         let mut row = vec![0.0; streams.width];
         for (output, x) in outputs {
             let flat = streams.row(*output as usize);
@@ -125,7 +134,11 @@ impl Ops for Cpu {
 
     fn matmul(&mut self, out: &mut Buffer, x: &Buffer, w: &Tensor) -> Done {
         let count = self.rows(x) * (x.width / w.cols);
-        let inputs = Inputs { data: &x.data, stride: w.cols, count };
+        let inputs = Inputs {
+            data: &x.data,
+            stride: w.cols,
+            count,
+        };
         let out = (&mut out.data[..], w.rows);
         product(&self.pool, &mut self.locals, w, 0..w.rows, inputs, out);
         Ok(())
@@ -151,7 +164,12 @@ impl Ops for Cpu {
         let mut fresh = std::mem::take(&mut self.fresh);
         let mut values = vec![0.0; weight.len()];
         for (row, out) in (0..self.plan.len()).zip(fresh.chunks_exact_mut(bytes)) {
-            norm::rms_norm(&mut values, latent.row(row), weight, self.shape.norm_epsilon);
+            norm::rms_norm(
+                &mut values,
+                latent.row(row),
+                weight,
+                self.shape.norm_epsilon,
+            );
             rope::rotate(&mut values, self.angles(at.rope(), row));
             self.codec.write_latent(&values, out);
         }
@@ -208,12 +226,21 @@ impl Ops for Cpu {
             if complete <= keep {
                 list.extend((0..complete as u32).map(|id| (id, 0.0)));
             } else {
-                self.score_rows(row, complete, at, (q.row(row), head_weights.row(row)), key, list);
+                self.score_rows(
+                    row,
+                    complete,
+                    at,
+                    (q.row(row), head_weights.row(row)),
+                    key,
+                    list,
+                );
                 keep_best(list, keep);
             }
             // SAFETY: each row belongs to one task.
             let out = unsafe { ids.part(row * width..row * width + list.len()) };
-            out.iter_mut().zip(&*list).for_each(|(id, best)| *id = best.0);
+            out.iter_mut()
+                .zip(&*list)
+                .for_each(|(id, best)| *id = best.0);
             // SAFETY: as above.
             unsafe { counts.set(row, list.len() as u32) };
         });
@@ -243,7 +270,12 @@ impl Ops for Cpu {
             // SAFETY: each row belongs to one task.
             let out = unsafe { out.part(row * width..(row + 1) * width) };
             let mut state = [(0.0, 0.0); MAX_HEADS];
-            let mut heads = Heads { q: q.row(row), out, state: &mut state[..h], d };
+            let mut heads = Heads {
+                q: q.row(row),
+                out,
+                state: &mut state[..h],
+                d,
+            };
             heads.begin(sinks);
             let mut filled = 0;
             self.each_seen_row(row, &seen, at, |bytes| {
@@ -270,8 +302,9 @@ impl Ops for Cpu {
         for run in self.plan.runs() {
             // Of a long run only the last rows stay.
             for row in run.rows.clone().skip(run.rows.len().saturating_sub(ring)) {
-                let place =
-                    self.memory.ring_range(run.slot, at.layer, self.plan.rows()[row].pos);
+                let place = self
+                    .memory
+                    .ring_range(run.slot, at.layer, self.plan.rows()[row].pos);
                 self.memory.rings[place].copy_from_slice(&self.fresh[row * bytes..][..bytes]);
             }
         }
@@ -304,7 +337,14 @@ impl Ops for Cpu {
                 Router::Hash(table) => Choice::Fixed(table.ids(row.token as usize)),
                 Router::TopK(bias) => Choice::Biased(bias.floats()),
             };
-            choose(logits.row(number), choice, &self.shape, candidates, ids, weights);
+            choose(
+                logits.row(number),
+                choice,
+                &self.shape,
+                candidates,
+                ids,
+                weights,
+            );
             picks.counts[number] = k as u32;
         }
         Ok(())
@@ -339,7 +379,11 @@ impl Ops for Cpu {
             x: &x.data,
         };
         work.gate_up(&mut self.hidden[..rows], &mut self.locals);
-        work.down(&mut y.data[..n * x.width], &self.hidden[..rows], &mut self.locals);
+        work.down(
+            &mut y.data[..n * x.width],
+            &self.hidden[..rows],
+            &mut self.locals,
+        );
         Ok(())
     }
 }
@@ -375,7 +419,11 @@ impl Cpu {
         if self.raw.len() < n * width {
             self.raw.resize(n * width, 0.0);
         }
-        let inputs = Inputs { data: &streams.data, stride: streams.width, count: n };
+        let inputs = Inputs {
+            data: &streams.data,
+            stride: streams.width,
+            count: n,
+        };
         let out = (&mut self.raw[..], width);
         product(&self.pool, &mut self.locals, &hc.mix, 0..width, inputs, out);
         for (row, mix) in self.raw.chunks_exact_mut(width).take(n).enumerate() {
@@ -389,7 +437,11 @@ impl Cpu {
         for run in self.plan.runs() {
             let held = &mut self.memory.slots[run.slot as usize].draft;
             let joins = held.start <= run.first && run.first <= held.end;
-            *held = if joins { held.start..run.end() } else { run.first..run.end() };
+            *held = if joins {
+                held.start..run.end()
+            } else {
+                run.first..run.end()
+            };
         }
     }
 
@@ -404,7 +456,12 @@ impl Cpu {
         d: usize,
     ) -> usize {
         let ape = w.ape.floats();
-        let windows: usize = self.plan.runs().iter().map(|run| completed(at.ratio, run).1).sum();
+        let windows: usize = self
+            .plan
+            .runs()
+            .iter()
+            .map(|run| completed(at.ratio, run).1)
+            .sum();
         if self.raw.len() < windows * d {
             self.raw.resize(windows * d, 0.0);
         }
@@ -466,7 +523,8 @@ impl Cpu {
             norm::rms_norm(&mut values, raw, weight, self.shape.norm_epsilon);
             // The position of a row is that of its window's first token.
             let pos = (row * at.ratio.tokens()) as u32;
-            self.frequencies.angles(RopeTable::Compressed, pos, &mut angles);
+            self.frequencies
+                .angles(RopeTable::Compressed, pos, &mut angles);
             rope::rotate(&mut values, &angles);
             let place = self.memory.row_range(slot, at.layer, stream, row);
             let out = &mut self.memory.arena[place];
@@ -526,14 +584,19 @@ impl Cpu {
             }
         }
         let mut compressed = |id: usize| {
-            let place = self.memory.row_range(token.slot, at.layer, Stream::Latent, id);
+            let place = self
+                .memory
+                .row_range(token.slot, at.layer, Stream::Latent, id);
             read(&self.memory.arena[place]);
         };
         match seen {
             Seen::Window => {}
             Seen::All => (0..at.ratio.rows(token.pos as usize + 1)).for_each(compressed),
             Seen::Picked(picks) => {
-                picks.ids(row).iter().for_each(|id| compressed(*id as usize));
+                picks
+                    .ids(row)
+                    .iter()
+                    .for_each(|id| compressed(*id as usize));
             }
         }
     }

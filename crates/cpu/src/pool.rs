@@ -11,7 +11,9 @@ pub struct Pool {
 impl Pool {
     /// A pool of `workers` workers, the caller included.
     pub fn new(workers: usize) -> Self {
-        Self { workers: workers.max(1) }
+        Self {
+            workers: workers.max(1),
+        }
     }
 
     /// Number of workers.

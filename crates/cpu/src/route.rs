@@ -6,7 +6,11 @@ use crate::select::{Scored, keep_best_ranked};
 
 /// `sqrt(softplus(logit))`.
 pub(crate) fn score(logit: f32) -> f32 {
-    let softplus = if logit > 20.0 { logit } else { logit.exp().ln_1p() };
+    let softplus = if logit > 20.0 {
+        logit
+    } else {
+        logit.exp().ln_1p()
+    };
     softplus.sqrt()
 }
 
@@ -21,13 +25,21 @@ pub(crate) fn choose(
     weights: &mut [f32],
 ) {
     match choice {
-        Choice::Fixed(fixed) => ids.iter_mut().zip(fixed).for_each(|(id, fixed)| *id = fixed),
+        Choice::Fixed(fixed) => ids
+            .iter_mut()
+            .zip(fixed)
+            .for_each(|(id, fixed)| *id = fixed),
         Choice::Biased(bias) => {
             candidates.clear();
-            let biased = logits.iter().zip(bias).map(|(logit, bias)| score(*logit) + bias);
+            let biased = logits
+                .iter()
+                .zip(bias)
+                .map(|(logit, bias)| score(*logit) + bias);
             candidates.extend((0..).zip(biased));
             keep_best_ranked(candidates, ids.len());
-            ids.iter_mut().zip(&*candidates).for_each(|(id, best)| *id = best.0);
+            ids.iter_mut()
+                .zip(&*candidates)
+                .for_each(|(id, best)| *id = best.0);
         }
     }
     let mut sum = 0.0;

@@ -17,7 +17,11 @@ unsafe impl<T: Send> Send for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
     pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            life: PhantomData,
+        }
     }
 
     /// The part `range` of the slice.
@@ -26,7 +30,10 @@ impl<'a, T> Shared<'a, T> {
     /// No two parts that are alive at the same time may overlap.
     #[allow(clippy::mut_from_ref, reason = "that is what this type is for")]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len, "part outside of the slice");
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "part outside of the slice"
+        );
         // SAFETY: inside the slice by the line above.
         let start = unsafe { self.start.add(range.start) };
         // SAFETY: exclusive by the contract of this function.

@@ -16,14 +16,22 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A view of a bound tensor.
-    pub fn new(tensor: &ds4_model::Tensor) -> Self {
+    /// Slabs of `rows` rows of `cols` values each, stored one after the other in `payload`.
+    ///
+    /// # Panics
+    /// If a row is not whole blocks or the payload not whole slabs.
+    pub fn new(format: Format, cols: usize, rows: usize, payload: Payload) -> Self {
+        let row_bytes = format.bytes_of(cols as u64).expect("a row is whole blocks") as usize;
+        assert!(
+            payload.len().is_multiple_of(row_bytes * rows),
+            "a payload is whole slabs"
+        );
         Self {
-            format: tensor.format,
-            cols: tensor.columns,
-            rows: tensor.rows,
-            row_bytes: tensor.row_bytes(),
-            payload: tensor.payload().clone(),
+            format,
+            cols,
+            rows,
+            row_bytes,
+            payload,
             floats: Arc::default(),
         }
     }
@@ -52,6 +60,10 @@ impl Tensor {
 
     /// Row `row` of a table of integers.
     pub(crate) fn ids(&self, row: usize) -> impl Iterator<Item = u32> {
-        self.row(row).as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+        self.row(row)
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| u32::from_le_bytes(*bytes))
     }
 }

@@ -29,7 +29,10 @@ pub fn layer<O: Ops>(
     w: &Layer<O::Tensor>,
     s: &mut Scratch<O::Buffer, O::Picks>,
 ) -> Result<(), O::Error> {
-    let at = Site { layer: number, ratio: ratio(&w.attention) };
+    let at = Site {
+        layer: number,
+        ratio: ratio(&w.attention),
+    };
 
     o.hyper_enter(&mut s.x, &mut s.mix, &s.streams, &w.attn_hc)?;
     o.rms_norm(&mut s.xn, &s.x, &w.attn_norm)?;

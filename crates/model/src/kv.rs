@@ -104,17 +104,38 @@ impl KvGeometry {
         let index_bytes = index_row_bytes(format, shape.index_width);
         let mut layers = Vec::with_capacity(shape.layers() + usize::from(draft));
         let (mut page_bytes, mut pool_floats) = (0, 0);
-        for ratio in shape.ratios.iter().copied().chain(draft.then_some(Ratio::None)) {
+        for ratio in shape
+            .ratios
+            .iter()
+            .copied()
+            .chain(draft.then_some(Ratio::None))
+        {
             let rows = ratio.rows(PAGE_TOKENS);
             let latent = page_bytes;
             let index = latent + rows * latent_bytes;
-            page_bytes = index + if ratio == Ratio::Four { rows * index_bytes } else { 0 };
+            page_bytes = index
+                + if ratio == Ratio::Four {
+                    rows * index_bytes
+                } else {
+                    0
+                };
             let lane = pool_lanes(ratio) * SUM_FLOATS;
             let pool = pool_floats;
             let index_pool = pool + lane * shape.head_width;
-            pool_floats =
-                index_pool + if ratio == Ratio::Four { lane * shape.index_width } else { 0 };
-            layers.push(LayerPage { ratio, rows, latent, index, pool, index_pool });
+            pool_floats = index_pool
+                + if ratio == Ratio::Four {
+                    lane * shape.index_width
+                } else {
+                    0
+                };
+            layers.push(LayerPage {
+                ratio,
+                rows,
+                latent,
+                index,
+                pool,
+                index_pool,
+            });
         }
         Self {
             format,

@@ -102,7 +102,10 @@ impl Plan {
         }
         let start = self.rows.len();
         self.rows.extend(
-            tokens.iter().zip(first..).map(|(&token, pos)| Row { slot, pos, token }),
+            tokens
+                .iter()
+                .zip(first..)
+                .map(|(&token, pos)| Row { slot, pos, token }),
         );
         let rows = start..self.rows.len();
         match outputs {
@@ -152,7 +155,13 @@ mod tests {
         assert_eq!(plan.outputs(), [2, 3]);
         assert_eq!(plan.rows()[2].pos, 12);
         assert_eq!(plan.runs()[1].rows, 3..4);
-        assert_eq!(plan.push(3, 0, &[1], Outputs::None), Err(PlanError::SlotTwice { slot: 3 }));
-        assert_eq!(plan.push(4, 0, &[], Outputs::None), Err(PlanError::Empty { slot: 4 }));
+        assert_eq!(
+            plan.push(3, 0, &[1], Outputs::None),
+            Err(PlanError::SlotTwice { slot: 3 })
+        );
+        assert_eq!(
+            plan.push(4, 0, &[], Outputs::None),
+            Err(PlanError::Empty { slot: 4 })
+        );
     }
 }

@@ -48,7 +48,10 @@ impl Frequencies {
 }
 
 fn plain(base: f64, rotary: usize) -> Vec<f32> {
-    (0..rotary).step_by(2).map(|k| 1.0 / base.powf(k as f64 / rotary as f64) as f32).collect()
+    (0..rotary)
+        .step_by(2)
+        .map(|k| 1.0 / base.powf(k as f64 / rotary as f64) as f32)
+        .collect()
 }
 
 fn yarn(rope: &Rope, rotary: usize) -> Vec<f32> {
@@ -58,7 +61,9 @@ fn yarn(rope: &Rope, rotary: usize) -> Vec<f32> {
         rotary as f64 * turns.ln() / (2.0 * base.ln())
     };
     let low = pairs_turned(rope.yarn_beta_fast).floor().max(0.0);
-    let mut high = pairs_turned(rope.yarn_beta_slow).ceil().min(rotary as f64 - 1.0);
+    let mut high = pairs_turned(rope.yarn_beta_slow)
+        .ceil()
+        .min(rotary as f64 - 1.0);
     if low == high {
         high += 0.001;
     }
