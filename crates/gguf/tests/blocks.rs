@@ -86,3 +86,19 @@ fn q8_0_encodes_as_the_python_package_does() {
         );
     }
 }
+
+#[test]
+fn the_block_worked_by_hand_in_the_documentation_is_right() {
+    let page = include_str!("../../../docs/formats/blocks.md");
+    let (_, hex) = page.split_once("```hex mxfp4\n").unwrap();
+    let (hex, _) = hex.split_once("\n```").unwrap();
+    let bytes: Vec<u8> = hex
+        .split_whitespace()
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect();
+    let mut values = [f32::NAN; 32];
+    decode(Format::Mxfp4, &bytes, &mut values).unwrap();
+    let mut wanted = [0.0; 32];
+    (wanted[0], wanted[16], wanted[1]) = (1.0, 2.0, -12.0);
+    assert_eq!(values, wanted);
+}

@@ -63,7 +63,8 @@ fn index_rows_round_as_the_reference_does() {
 
 #[test]
 fn a_greatest_value_at_a_power_of_two_needs_no_larger_scale() {
-    // The product with 1/448 and 1/6 is rounded; at full scale it must come out as the power itself.
+    // The product with 1/448 and 1/6 is rounded; at full scale it must come out as the power
+    // itself.
     for exponent in -13..100 {
         let power = 2f32.powi(exponent);
         let mut codes = [0; 64];

@@ -1,8 +1,9 @@
 //! Encoding for the formats that write a value as `scale · code - min`: Q2_K and Q4_K.
 //!
-//! Each sub-block gets the scale and minimum with the least squared error among some roundings; then the scales of a
-//! block share one float16 and the minima another, and the codes are chosen for what is left of both. A search
-//! weighted by an importance matrix would put its weights into the sums of [`fit`].
+//! Each sub-block gets the scale and minimum with the least squared error among some roundings;
+//! then the scales of a block share one float16 and the minima another, and the codes are chosen
+//! for what is left of both. A search weighted by an importance matrix would put its weights into
+//! the sums of [`fit`].
 
 use super::F16;
 use super::round::{half_even, sane};
@@ -70,11 +71,12 @@ fn multiple(value: f32, unit: f32, max: u8) -> u8 {
     }
 }
 
-/// Roundings tried: the range is divided into `code_max` plus this many steps. Steps below the full number trade the
-/// extremes of a sub-block for a finer grid in its middle.
+/// Roundings tried: the range is divided into `code_max` plus this many steps. Steps below the full
+/// number trade the extremes of a sub-block for a finer grid in its middle.
 const STRETCHES: [f32; 7] = [0.0, -0.4, -0.2, 0.2, 0.4, 0.7, 1.0];
 
-/// The scale and the minimum, both at least zero, with the least sum of `(x + min - scale · code)²` found.
+/// The scale and the minimum, both at least zero, with the least sum of `(x + min - scale · code)²`
+/// found.
 fn fit<const LEN: usize>(values: &[f32; LEN], code_max: f32) -> (f32, f32) {
     // The minimum cannot be negative, so the range reaches down to zero at least.
     let low = values.iter().fold(0.0f32, |m, &x| m.min(x));

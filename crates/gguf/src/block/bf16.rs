@@ -51,7 +51,8 @@ impl BF16 {
     #[inline]
     pub const fn from_f32(value: f32) -> Self {
         let bits = value.to_bits();
-        // The quiet bit is set because the bits that made it a NaN may all be in the half that is cut.
+        // The quiet bit is set because the bits that made it a NaN may all be in the half that is
+        // cut.
         let nan = (bits >> 16) as u16 | 0x40;
         let odd = (bits >> 16) & 1;
         let rounded = (bits.wrapping_add(0x7fff + odd) >> 16) as u16;

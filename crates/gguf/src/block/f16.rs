@@ -48,8 +48,9 @@ impl F16 {
     #[inline]
     pub fn to_f32(self) -> f32 {
         let bits = u32::from(self.to_bits());
-        // Shifted in place the exponent is too small by 112, the gap of the biases. The product corrects it for
-        // subnormal numbers too. What was infinite or NaN comes out at 65536 or above and gets the full exponent.
+        // Shifted in place the exponent is too small by 112, the gap of the biases. The product
+        // corrects it for subnormal numbers too. What was infinite or NaN comes out at 65536 or
+        // above and gets the full exponent.
         let value = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits((127 + 112) << 23);
         let special = if value >= 65536.0 { 0x7f80_0000 } else { 0 };
         let quiet = if value > 65536.0 { 0x0040_0000 } else { 0 };
@@ -66,7 +67,8 @@ impl F16 {
         let normal = ((magnitude + 0xfff + odd) >> 13)
             .wrapping_sub(112 << 10)
             .min(0x7c00);
-        // Subnormal result: in the binade of 1/2 one unit in the last place is 2^-24, our step, so the adder rounds.
+        // Subnormal result: in the binade of 1/2 one unit in the last place is 2^-24, our step, so
+        // the adder rounds.
         let small = f32::from_bits(magnitude.min(0.5f32.to_bits()));
         let subnormal = (small + 0.5).to_bits() - 0.5f32.to_bits();
         const SMALLEST_NORMAL: u32 = (127 - 14) << 23;

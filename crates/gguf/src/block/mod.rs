@@ -1,14 +1,16 @@
 //! Block formats, one file each.
 //!
-//! A block is a `#[repr(C)]` struct whose size is asserted at compile time and whose bytes may be cast from a mapped
-//! file. Its scalar `decode` is the truth that every kernel of every backend is compared with; `encode` is good enough
-//! for test models. Encoders weighted by an importance matrix will stand beside it, one per format.
+//! A block is a `#[repr(C)]` struct whose size is asserted at compile time and whose bytes may be
+//! cast from a mapped file. Its scalar `decode` is the truth that every kernel of every backend is
+//! compared with; `encode` is good enough for test models. Encoders weighted by an importance
+//! matrix will stand beside it, one per format.
 //!
-//! Use [`decode`] and [`encode`] where the format is known only at run time, [`blocks_of`] and the structs where it is
-//! a type. The bytes are described in `docs/formats/blocks.md`.
+//! Use [`decode`] and [`encode`] where the format is known only at run time, [`blocks_of`] and the
+//! structs where it is a type. The bytes are described in `docs/formats/blocks.md`.
 //!
-//! **What encoders do with odd input.** Formats with scales take NaN as 0 and saturate what is too large, infinities
-//! included, at about their greatest value; F32, F16 and BF16 keep both. Values too small for the scale become 0.
+//! **What encoders do with odd input.** Formats with scales take NaN as 0 and saturate what is too
+//! large, infinities included, at about their greatest value; F32, F16 and BF16 keep both. Values
+//! too small for the scale become 0.
 
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

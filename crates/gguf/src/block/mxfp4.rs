@@ -1,7 +1,8 @@
 //! MXFP4: 32 E2M1 values under one power of two. 17 bytes, 4.25 bits a value.
 //!
-//! Value j is in the low nibble of byte j, value j + 16 in its high nibble. The checkpoint's own experts hold the same
-//! numbers, but pair neighbours in a byte: a converter moves nibbles and loses nothing.
+//! Value j is in the low nibble of byte j, value j + 16 in its high nibble. The checkpoint's own
+//! experts hold the same numbers, but pair neighbours in a byte: a converter moves nibbles and
+//! loses nothing.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -88,9 +89,11 @@ impl Block for Mxfp4 {
         }
     }
 
-    /// Tries the exponent that covers the largest value and the one below, which saturates it, and keeps the better.
+    /// Tries the exponent that covers the largest value and the one below, which saturates it, and
+    /// keeps the better.
     ///
-    /// Values that are E2M1 under a power of two, as those of the checkpoint are, come back exactly.
+    /// Values that are E2M1 under a power of two, as those of the checkpoint are, come back
+    /// exactly.
     fn encode(values: &[f32]) -> Self {
         let mut sane = [0.0; 32];
         for (x, &value) in sane.iter_mut().zip(values) {
@@ -104,7 +107,8 @@ impl Block for Mxfp4 {
         if largest == 0.0 {
             return Self::default();
         }
-        // Divided, not multiplied by 1/6, which is inexact and could fall on the wrong side of a power.
+        // Divided, not multiplied by 1/6, which is inexact and could fall on the wrong side of a
+        // power.
         let cover = E8M0::ceil(largest / 6.0).0;
         let (qs, error) = Self::codes(&sane, cover);
         let below = cover.saturating_sub(1);

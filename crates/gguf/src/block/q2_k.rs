@@ -14,7 +14,8 @@ use crate::Format;
 pub struct Q2K {
     /// Scale (low nibble) and minimum (high nibble) of each sub-block.
     pub scales: [u8; 16],
-    /// Codes, four a byte: byte 32·h + l has those of values 128·h + l + 0, 32, 64, 96, lowest bits first.
+    /// Codes, four a byte: byte 32·h + l has those of values 128·h + l + 0, 32, 64, 96, lowest bits
+    /// first.
     pub qs: [u8; 64],
     /// Unit of the scales.
     pub d: F16,

@@ -18,7 +18,8 @@ pub struct Q4K {
     pub dmin: F16,
     /// Eight scales and eight minima of six bits, packed; [`Q4K::scale_min`] unpacks them.
     pub scales: [u8; 12],
-    /// Codes, two a byte: byte 32·p + l has those of values 64·p + l (low nibble) and 64·p + l + 32 (high).
+    /// Codes, two a byte: byte 32·p + l has those of values 64·p + l (low nibble) and 64·p + l + 32
+    /// (high).
     pub qs: [u8; 128],
 }
 
@@ -27,8 +28,8 @@ assert_layout!(Q4K, d at 0, dmin at 2, scales at 4, qs at 16; 144 bytes);
 impl Q4K {
     /// Scale and minimum of sub-block `j`, each 0 to 63.
     ///
-    /// Four sub-blocks have theirs in the low six bits of a byte; the others are put together from nibbles and the
-    /// two bits left over in those bytes.
+    /// Four sub-blocks have theirs in the low six bits of a byte; the others are put together from
+    /// nibbles and the two bits left over in those bytes.
     #[inline]
     pub const fn scale_min(&self, j: usize) -> (u8, u8) {
         let s = &self.scales;

@@ -42,7 +42,8 @@ impl Block for Q8_0 {
         }
     }
 
-    /// The codes are rounded with the scale before it became float16, which is what ggml does, byte for byte.
+    /// The codes are rounded with the scale before it became float16, which is what ggml does, byte
+    /// for byte.
     fn encode(values: &[f32]) -> Self {
         // The greatest scale must not round up to infinity.
         let limit = 127.0 * F16::MAX;

@@ -1,7 +1,7 @@
 //! Q8_K: 256 activations as signed bytes, with their sums. Run time only; no file contains it.
 //!
-//! It is the partner of Q2_K, Q4_K and IQ2_XXS in integer dot products. The sums of 16 codes let the `min` terms of
-//! the first two be applied with one multiplication per 16 values.
+//! It is the partner of Q2_K, Q4_K and IQ2_XXS in integer dot products. The sums of 16 codes let
+//! the `min` terms of the first two be applied with one multiplication per 16 values.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -31,7 +31,8 @@ impl Q8K {
 
     /// Quantises one block: the largest magnitude becomes 127.
     ///
-    /// A NaN or an infinity makes the scale NaN, so that whatever is computed with the block shows it.
+    /// A NaN or an infinity makes the scale NaN, so that whatever is computed with the block shows
+    /// it.
     pub fn quantise(values: &[f32; 256]) -> Self {
         // As integers, magnitudes order alike and NaN lies above infinity instead of being skipped.
         let bits = values
@@ -47,7 +48,8 @@ impl Q8K {
         if !largest.is_finite() {
             return block;
         }
-        // Below 2^-100 the reciprocal could overflow; such a block is zero next to any other activation.
+        // Below 2^-100 the reciprocal could overflow; such a block is zero next to any other
+        // activation.
         if largest < f32::from_bits(27 << 23) {
             block.d = 0.0;
             return block;

@@ -1,6 +1,7 @@
 //! Rounding and limits that the encoders share.
 
-/// Beyond this no encoder with a float16 scale can follow; it keeps sums of squares over a block finite.
+/// Beyond this no encoder with a float16 scale can follow; it keeps sums of squares over a block
+/// finite.
 const LIMIT: f32 = 1e8;
 
 /// What an encoder sees instead of `value`: NaN is zero, the very large saturate.
@@ -16,7 +17,8 @@ pub(super) fn sane(value: f32) -> f32 {
 
 /// The nearest whole number, halves away from zero, for magnitudes below 2^22.
 ///
-/// Adding the largest number below one half and cutting is exact here, and vector code, which `f32::round` is not.
+/// Adding the largest number below one half and cutting is exact here, and vector code, which
+/// `f32::round` is not.
 #[inline]
 pub(super) fn half_away(value: f32) -> i32 {
     const BELOW_HALF: f32 = 0.499_999_97;

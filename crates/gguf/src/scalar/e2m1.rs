@@ -45,11 +45,12 @@ impl E2M1 {
 
     /// The nearest code, ties to even; beyond ±6 the largest code of that sign.
     ///
-    /// There is no NaN to map NaN to: it becomes zero, and whoever must not lose it marks the scale.
+    /// There is no NaN to map NaN to: it becomes zero, and whoever must not lose it marks the
+    /// scale.
     #[inline]
     pub fn from_f32(value: f32) -> Self {
-        // The magnitude's rank among the seven midpoints. A midpoint belongs to the even one of its neighbours,
-        // hence the alternation of the comparisons.
+        // The magnitude's rank among the seven midpoints. A midpoint belongs to the even one of its
+        // neighbours, hence the alternation of the comparisons.
         let a = value.abs();
         let magnitude = u8::from(a > 0.25)
             + u8::from(a >= 0.75)

@@ -1,7 +1,7 @@
 //! E4M3, the eight-bit float of checkpoint matrices and of the non-rotary part of KV rows.
 //!
-//! The variant without infinities: exponent bias 7, smallest normal 2^-6, subnormal step 2^-9, largest value 448;
-//! the codes 0x7f and 0xff are NaN.
+//! The variant without infinities: exponent bias 7, smallest normal 2^-6, subnormal step 2^-9,
+//! largest value 448; the codes 0x7f and 0xff are NaN.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -38,25 +38,27 @@ impl E4M3 {
     pub fn to_f32(self) -> f32 {
         let code = u32::from(self.0);
         let magnitude = code & 0x7f;
-        // Shifted in place the exponent is too small by the gap of the biases. The product corrects it for
-        // subnormal codes as well, which are subnormal float32 before it and normal after.
+        // Shifted in place the exponent is too small by the gap of the biases. The product corrects
+        // it for subnormal codes as well, which are subnormal float32 before it and normal after.
         let gap = f32::from_bits((127 + BIAS_GAP) << 23);
         let value = f32::from_bits(magnitude << SHIFT) * gap;
         let value = if magnitude == 0x7f { f32::NAN } else { value };
         f32::from_bits(value.to_bits() | (code & 0x80) << 24)
     }
 
-    /// The nearest code, ties to even; beyond ±448, infinities included, the largest code of that sign.
+    /// The nearest code, ties to even; beyond ±448, infinities included, the largest code of that
+    /// sign.
     #[inline]
     pub fn from_f32(value: f32) -> Self {
         let sign = (value.to_bits() >> 24) & 0x80;
         let magnitude = value.to_bits() & 0x7fff_ffff;
-        // Normal result: half a step, less one unless the code would be odd, then cut; a carry out of the mantissa
-        // raises the exponent as it should.
+        // Normal result: half a step, less one unless the code would be odd, then cut; a carry out
+        // of the mantissa raises the exponent as it should.
         let odd = (magnitude >> SHIFT) & 1;
         let half_step = (1 << (SHIFT - 1)) - 1 + odd;
         let normal = ((magnitude + half_step) >> SHIFT).wrapping_sub(BIAS_GAP << 3);
-        // Subnormal result: in the binade of 2^14 one unit in the last place is 2^-9, our step, so the adder rounds.
+        // Subnormal result: in the binade of 2^14 one unit in the last place is 2^-9, our step, so
+        // the adder rounds.
         const ANCHOR: f32 = 16384.0;
         let small = f32::from_bits(magnitude.min(ANCHOR.to_bits()));
         let subnormal = (small + ANCHOR).to_bits() - ANCHOR.to_bits();

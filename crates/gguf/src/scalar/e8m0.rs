@@ -1,4 +1,5 @@
-//! E8M0, a power of two in a byte: the scale of MXFP4 blocks, of checkpoint matrices and of KV rows.
+//! E8M0, a power of two in a byte: the scale of MXFP4 blocks, of checkpoint matrices and of KV
+//! rows.
 //!
 //! Byte `b` is 2^(b - 127); 0 is the float32 subnormal 2^-127, and 255 is NaN.
 
@@ -37,18 +38,19 @@ impl E8M0 {
         }
     }
 
-    /// The smallest power of two that is not below `ratio`, read from its bits: the exponent, plus one if the
-    /// mantissa is not zero.
+    /// The smallest power of two that is not below `ratio`, read from its bits: the exponent, plus
+    /// one if the mantissa is not zero.
     ///
-    /// `ratio` is positive. Above 2^127 the answer is 2^127; NaN gives NaN. A logarithm would be a second rounding:
-    /// it puts some ratios next to a power of two on its wrong side.
+    /// `ratio` is positive. Above 2^127 the answer is 2^127; NaN gives NaN. A logarithm would be a
+    /// second rounding: it puts some ratios next to a power of two on its wrong side.
     #[inline]
     pub fn ceil(ratio: f32) -> Self {
         let bits = ratio.to_bits() & 0x7fff_ffff;
         if bits > f32::INFINITY.to_bits() {
             return Self::NAN;
         }
-        // A subnormal ratio has exponent field 0 and lies in (0, 2^-126): 2^-127 is the lower half of that.
+        // A subnormal ratio has exponent field 0 and lies in (0, 2^-126): 2^-127 is the lower half
+        // of that.
         let up = if bits < 0x0080_0000 {
             bits > 0x0040_0000
         } else {

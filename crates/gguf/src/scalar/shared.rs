@@ -1,12 +1,15 @@
-//! Rows of small floats under shared power-of-two scales: how KV rows and index rows are rounded and stored.
+//! Rows of small floats under shared power-of-two scales: how KV rows and index rows are rounded
+//! and stored.
 //!
-//! A latent row keeps its 448 non-rotary channels as E4M3 in blocks of 64, an index row its 128 channels as E2M1 in
-//! blocks of 32; each block has one E8M0 scale. The model was trained with this rounding, so storing the codes loses
-//! nothing: decoding gives exactly what [`round_e4m3`] and [`round_e2m1`] leave in place.
+//! A latent row keeps its 448 non-rotary channels as E4M3 in blocks of 64, an index row its 128
+//! channels as E2M1 in blocks of 32; each block has one E8M0 scale. The model was trained with this
+//! rounding, so storing the codes loses nothing: decoding gives exactly what [`round_e4m3`] and
+//! [`round_e2m1`] leave in place.
 //!
-//! The scale is the smallest power of two with which no value exceeds the format, except that it never goes below
-//! what a floor on the largest magnitude gives. A block with a NaN gets the NaN scale, so all of it decodes as NaN:
-//! a broken row shows itself. Infinities saturate like every value that is too large.
+//! The scale is the smallest power of two with which no value exceeds the format, except that it
+//! never goes below what a floor on the largest magnitude gives. A block with a NaN gets the NaN
+//! scale, so all of it decodes as NaN: a broken row shows itself. Infinities saturate like every
+//! value that is too large.
 
 use super::{E2M1, E4M3, E8M0};
 
@@ -23,7 +26,8 @@ const E2M1_FLOOR: f32 = 6.0 * f32::MIN_POSITIVE;
 /// The largest magnitude, or NaN if there is one.
 #[inline]
 fn largest_magnitude(values: &[f32]) -> f32 {
-    // Compared as integers: magnitudes order alike, and NaN lies above infinity instead of being skipped.
+    // Compared as integers: magnitudes order alike, and NaN lies above infinity instead of being
+    // skipped.
     let bits = values
         .iter()
         .map(|v| (v.to_bits() & 0x7fff_ffff) as i32)
@@ -82,7 +86,8 @@ pub fn round_e4m3(row: &mut [f32]) {
     }
 }
 
-/// Encodes a block of any even length as E2M1: value 2j in the low nibble of byte j, value 2j + 1 in the high one.
+/// Encodes a block of any even length as E2M1: value 2j in the low nibble of byte j, value 2j + 1
+/// in the high one.
 ///
 /// # Panics
 /// If `codes` is not half as long as `values`.
@@ -110,8 +115,8 @@ pub fn decode_e2m1(scale: E8M0, codes: &[u8], values: &mut [f32]) {
     }
 }
 
-/// Rounds a row through E2M1 in blocks of [`E2M1_BLOCK`], in place: `round_ix` of the model, after its Hadamard
-/// transform.
+/// Rounds a row through E2M1 in blocks of [`E2M1_BLOCK`], in place: `round_ix` of the model, after
+/// its Hadamard transform.
 ///
 /// # Panics
 /// If the row is not whole blocks.

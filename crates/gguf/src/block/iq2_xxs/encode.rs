@@ -1,9 +1,10 @@
 //! The plain IQ2_XXS encoder: good enough for test models.
 //!
-//! Order of decisions: signs first (a run with an odd number of negative values gives up the sign that costs least),
-//! then a free scale for each group of 32, then the float16 that makes these scales odd multiples of it, and last the
-//! grid words for the scales that came out. Errors are weighted by sqrt(mean(x²) + x²), a stand-in for how much a
-//! weight matters. An encoder that knows an importance matrix replaces these weights and searches more scales.
+//! Order of decisions: signs first (a run with an odd number of negative values gives up the sign
+//! that costs least), then a free scale for each group of 32, then the float16 that makes these
+//! scales odd multiples of it, and last the grid words for the scales that came out. Errors are
+//! weighted by sqrt(mean(x²) + x²), a stand-in for how much a weight matters. An encoder that knows
+//! an importance matrix replaces these weights and searches more scales.
 
 use std::array;
 use std::sync::LazyLock;
@@ -13,7 +14,8 @@ use super::{Group, Iq2Xxs};
 use crate::block::F16;
 use crate::block::round::{half_even, sane};
 
-/// Levels in units of the smallest, so that a group's scale times a level is a value: 1, 3.125, 5.375.
+/// Levels in units of the smallest, so that a group's scale times a level is a value: 1, 3.125,
+/// 5.375.
 const UNITS: [f32; 3] = {
     let unit = LEVELS[0] as f32;
     [1.0, LEVELS[1] as f32 / unit, LEVELS[2] as f32 / unit]
@@ -22,7 +24,8 @@ const UNITS: [f32; 3] = {
 /// Grid words kept for each of the 6561 wishes.
 const NEIGHBOURS: usize = 12;
 
-/// For every word of eight base-3 digits, first value lowest, the grid words nearest to it, nearest first.
+/// For every word of eight base-3 digits, first value lowest, the grid words nearest to it, nearest
+/// first.
 static NEAREST: LazyLock<Vec<[u8; NEIGHBOURS]>> = LazyLock::new(|| {
     let wished = |code: usize, k: u32| f32::from(LEVELS[code / 3usize.pow(k) % 3]);
     let nearest = |code: usize| {
@@ -47,8 +50,8 @@ static WORDS: LazyLock<Vec<[f32; 8]>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Divisors of the largest value that give a group's scale: as if it were of the first level, the second, or near
-/// the third.
+/// Divisors of the largest value that give a group's scale: as if it were of the first level, the
+/// second, or near the third.
 const DIVISORS: [f32; 12] = [
     1.0, 2.2, UNITS[1], 3.6, 4.0, 4.4, 4.8, 5.1, UNITS[2], 5.7, 6.1, 6.6,
 ];
@@ -124,7 +127,8 @@ impl Run {
     }
 }
 
-/// The scale with the least weighted error among those tried, each improved for the words it leads to.
+/// The scale with the least weighted error among those tried, each improved for the words it leads
+/// to.
 fn scale_of(runs: &[Run; 4]) -> f32 {
     let largest = runs.iter().flat_map(|run| run.x).fold(0.0f32, f32::max);
     // Weights are about as large as values: cubes of anything smaller would vanish.

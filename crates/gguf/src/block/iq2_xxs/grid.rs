@@ -1,7 +1,9 @@
-//! The constants of IQ2_XXS: which magnitudes a word may have, and how seven bits become eight signs.
+//! The constants of IQ2_XXS: which magnitudes a word may have, and how seven bits become eight
+//! signs.
 //!
-//! The 256 words are part of the public format, fixed by the ggml project (MIT licence, copyright the ggml authors),
-//! which chose them out of the 6561 possible ones. Everything else here is computed.
+//! The 256 words are part of the public format, fixed by the ggml project (MIT licence, copyright
+//! the ggml authors), which chose them out of the 6561 possible ones. Everything else here is
+//! computed.
 
 /// The three magnitudes, by digit.
 pub const LEVELS: [u8; 3] = [8, 25, 43];
@@ -50,7 +52,8 @@ pub static MAGNITUDES: [[u8; 8]; 256] = {
     words
 };
 
-/// The eight signs that a seven-bit index stands for, one bit each: the eighth makes the number of set bits even.
+/// The eight signs that a seven-bit index stands for, one bit each: the eighth makes the number of
+/// set bits even.
 #[inline]
 pub const fn even_signs(index: u8) -> u8 {
     index | (index.count_ones() as u8 & 1) << 7

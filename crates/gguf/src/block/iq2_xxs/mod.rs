@@ -1,7 +1,8 @@
-//! IQ2_XXS: 256 values on a grid of 256 eight-value words with signs. 66 bytes, 2.0625 bits a value.
+//! IQ2_XXS: 256 values on a grid of 256 eight-value words with signs. 66 bytes, 2.0625 bits a
+//! value.
 //!
-//! Eight values share one index into [`grid::MAGNITUDES`] and seven sign bits; the eighth sign makes the number of
-//! negative ones even. Thirty-two share a four-bit scale, 256 a float16.
+//! Eight values share one index into [`grid::MAGNITUDES`] and seven sign bits; the eighth sign
+//! makes the number of negative ones even. Thirty-two share a four-bit scale, 256 a float16.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -53,7 +54,8 @@ assert_layout!(Iq2Xxs, d at 0, groups at 2; 66 bytes);
 pub struct Group {
     /// Grid index of each run of eight.
     pub words: [u8; 4],
-    /// A little-endian `u32`: four seven-bit sign indices, lowest first, and the scale in the top four bits.
+    /// A little-endian `u32`: four seven-bit sign indices, lowest first, and the scale in the top
+    /// four bits.
     pub signs_scale: [u8; 4],
 }
 
