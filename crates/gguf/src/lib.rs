@@ -7,10 +7,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`Gguf`] | reads a GGUF file: metadata, tensors, payloads in place |
-//! | [`write`] | writes one: plan first, then payloads in order, atomically |
+//! | [`mod@write`] | writes one: plan first, then payloads in order, atomically |
 //! | [`safetensors`] | reads the shards of an original checkpoint |
 //! | [`limits`] | what a header may claim |
-//! | [`format`] | the number formats by GGUF id: names, sizes |
+//! | [`mod@format`] | the number formats by GGUF id: names, sizes |
 //! | [`block`] | one file per block format; scalar decode is the truth for every backend |
 //! | [`scalar`] | E4M3, E8M0, E2M1, the small floats of checkpoints and KV rows |
 
