@@ -1,9 +1,10 @@
 //! Rendered text in segments: what the protocol wrote, and what somebody's data says.
 //!
-//! The official encoder renders one string and tokenizes it whole, so a message that contains `<｜User｜>` opens a turn.
-//! Here the renderer keeps the two kinds of text apart, and [`AddedTokens`] says which of them may become added tokens.
-//! Nothing else depends on the seams: the pre-tokenizer and BPE run over the whole text between recognised added
-//! tokens, so every policy gives the same ids wherever data holds none.
+//! The official encoder renders one string and tokenizes it whole, so a message that contains
+//! `<｜User｜>` opens a turn. Here the renderer keeps the two kinds of text apart, and
+//! [`AddedTokens`] says which of them may become added tokens. Nothing else depends on the seams:
+//! the pre-tokenizer and BPE run over the whole text between recognised added tokens, so every
+//! policy gives the same ids wherever data holds none.
 
 /// Who wrote a piece of rendered text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +50,9 @@ pub enum AddedTokens {
     /// Ordinary text, all of them: nobody's message or file can become structure.
     #[default]
     AsText,
-    /// Ordinary text if the token delimits or opens turns ([`Standing::Turn`](crate::token::Standing::Turn)), a token
-    /// otherwise: closes the forging of turns and nothing more.
+    /// Ordinary text if the token delimits or opens turns
+    /// ([`Standing::Turn`](crate::token::Standing::Turn)), a token otherwise: closes the forging of
+    /// turns and nothing more.
     TurnsAsText,
     /// Tokens, as in the official encoder, which sees no segments.
     AsToken,

@@ -1,12 +1,14 @@
 //! Token ids, and the tokens the protocol is made of.
 //!
-//! An id is only meaningful with its vocabulary: the published one has BOS at 0 and `<｜User｜>` at 128,803, the demo
-//! model's has them elsewhere. So protocol tokens are named here by text and looked up, never written as numbers.
+//! An id is only meaningful with its vocabulary: the published one has BOS at 0 and `<｜User｜>` at
+//! 128,803, the demo model's has them elsewhere. So protocol tokens are named here by text and
+//! looked up, never written as numbers.
 
 use std::fmt;
 
 /// A token's index in the vocabulary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct TokenId(pub u32);
 
 impl TokenId {

@@ -1,0 +1,12 @@
+//! The tokenizer against vectors, oracles and hostile input.
+//!
+//! One binary, because reading the published vocabulary is what these tests spend their time on: it
+//! is read once.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint spares test functions, not their helpers"
+)]
+
+mod published;
+mod vectors;
