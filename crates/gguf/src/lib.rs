@@ -1,6 +1,5 @@
 //! Weight files of DeepSeek V4.
 //!
-//! This crate reads, checks, writes and synthesises the files a model lives in. It knows containers
 //! (GGUF, safetensors), block formats and random weights; it knows no model: names and shapes come
 //! from whoever asks.
 //!
