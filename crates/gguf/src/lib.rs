@@ -1,5 +1,6 @@
 //! Weight files of DeepSeek V4.
 //!
+//! This crate reads, checks, writes and synthesises the files a model lives in. It knows containers
 //! (GGUF, safetensors), block formats and random weights; it knows no model: names and shapes come
 //! from whoever asks.
 //!
@@ -8,6 +9,7 @@
 //! | [`Gguf`] | reads a GGUF file: metadata, tensors, payloads in place |
 //! | [`mod@write`] | writes one: plan first, then payloads in order, atomically |
 //! | [`safetensors`] | reads the shards of an original checkpoint |
+//! | [`synth`] | weights out of a seed, for tests and benchmarks |
 //! | [`limits`] | what a header may claim |
 //! | [`mod@format`] | the number formats by GGUF id: names, sizes |
 //! | [`block`] | one file per block format; scalar decode is the truth for every backend |
@@ -26,6 +28,7 @@ mod payload;
 mod reader;
 
 pub mod scalar;
+pub mod synth;
 mod tensor;
 mod value;
 pub mod write;
