@@ -4,6 +4,11 @@
 //! models is a field of [`Shape`]. A shape comes from a file's metadata and is checked against a [`Profile`] before
 //! anything is allocated.
 
+pub mod config;
+pub mod metadata;
+
+use std::fmt;
+
 /// Sizes that every model of the family has, whatever its profile (only [`Profile::Odd`] differs).
 pub mod family {
     /// Width of a query head and of a latent row (key and value are the same vector).
@@ -33,6 +38,17 @@ pub enum Profile {
     Mini,
     /// Other head widths than the family's. For the scalar reference alone; every fast path refuses it.
     Odd,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flash => "DeepSeek V4 Flash",
+            Self::Pro => "DeepSeek V4 PRO",
+            Self::Mini => "the V4 family at other sizes (Mini)",
+            Self::Odd => "the V4 architecture at other head widths (Odd)",
+        })
+    }
 }
 
 /// How many tokens one compressed row of a layer stands for.

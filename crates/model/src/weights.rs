@@ -187,3 +187,5 @@ pub struct Draft<T> {
     /// Its own final norm, `[E]`.
     pub norm: T,
 }
+
+mod walk;
