@@ -7,9 +7,6 @@ use crate::fault::{Fault, Place, Refusal, shown};
 use crate::intake::Intake;
 use crate::{Dims, Format, TensorInfo, limits};
 
-/// Fewest bytes of an entry: empty name, rank, one dimension, type, offset.
-const MIN_ENTRY_BYTES: u64 = 32;
-
 /// An entry as written: the offset still counts from the data section.
 struct Entry {
     name: Range<usize>,
@@ -33,9 +30,7 @@ pub(crate) fn read<R: Read>(
     count: u64,
     alignment: u64,
 ) -> Result<Directory, Refusal> {
-    // As for metadata: a claimed count allocates only what the file's length pays for.
-    let room = count.min((intake.total() - intake.at()) / MIN_ENTRY_BYTES);
-    let mut entries = Vec::with_capacity(room as usize);
+    let mut entries = Vec::with_capacity(count.min(limits::FIRST_ROOM) as usize);
     for index in 0..count {
         entries.push(read_entry(intake, index)?);
     }
@@ -56,7 +51,7 @@ pub(crate) fn read<R: Read>(
 
 fn read_entry<R: Read>(intake: &mut Intake<R>, index: u64) -> Result<Entry, Refusal> {
     let name = intake
-        .text("name length", limits::MAX_NAME_BYTES)
+        .text("a tensor name", limits::MAX_NAME_BYTES)
         .map_err(|fault| fault.at(Place::TensorAt(index)))?;
     read_shape(intake, name.clone())
         .map_err(|fault| fault.at(Place::Tensor(shown(intake.str(&name)))))

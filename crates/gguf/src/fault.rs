@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::safetensors::Dtype;
 use crate::{Dims, Format, limits};
 
 /// The entry of a file that a fault belongs to.
@@ -88,6 +89,16 @@ pub enum Fault {
         what: &'static str,
         /// Its value.
         value: u64,
+        /// The cap.
+        limit: u64,
+    },
+    /// A text above its cap.
+    #[error("{what} of {bytes} bytes; the limit is {limit}")]
+    TooLong {
+        /// Key, name or string.
+        what: &'static str,
+        /// Its length.
+        bytes: u64,
         /// The cap.
         limit: u64,
     },
@@ -235,6 +246,79 @@ pub enum Fault {
         bytes: u64,
         /// Its format.
         format: Format,
+    },
+    /// A safetensors header that does not begin as a JSON object.
+    #[error("not a safetensors file: the header begins with {first:02x?}, not an opening brace")]
+    NoObject {
+        /// The first byte, unless the header is empty.
+        first: Option<u8>,
+    },
+    /// A JSON text that breaks JSON's rules or the format's.
+    #[error("JSON refused at line {line}, column {column}: {reason}")]
+    Json {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What the JSON reader said.
+        reason: String,
+    },
+    /// A safetensors number format that this crate does not know.
+    #[error("unknown dtype \"{found}\"")]
+    Dtype {
+        /// The name in the file.
+        found: String,
+    },
+    /// A payload outside the data of its shard.
+    #[error("data_offsets {start}..{end} do not lie inside the {data} bytes of data")]
+    Offsets {
+        /// First byte.
+        start: u64,
+        /// Behind the last byte.
+        end: u64,
+        /// Bytes behind the header.
+        data: u64,
+    },
+    /// A payload whose length does not follow from its shape.
+    #[error("shape {shape:?} in {dtype} does not take the {bytes} bytes of its data_offsets")]
+    ShapeBytes {
+        /// The shape.
+        shape: Vec<u64>,
+        /// The number format.
+        dtype: Dtype,
+        /// Bytes between the offsets.
+        bytes: u64,
+    },
+    /// Bytes of a shard that belong to no tensor.
+    #[error("bytes {start}..{end} before it belong to no tensor")]
+    Hole {
+        /// First byte.
+        start: u64,
+        /// Behind the last byte.
+        end: u64,
+    },
+    /// Bytes at the end of a shard that belong to no tensor.
+    #[error("bytes {start}..{end} at the end of the file belong to no tensor")]
+    Rest {
+        /// First byte.
+        start: u64,
+        /// Length of the file.
+        end: u64,
+    },
+    /// A tensor that an index lists twice.
+    #[error("appears twice in the index")]
+    Repeated,
+    /// A tensor that is not where the index says.
+    #[error("the index puts it into \"{shard}\", which does not hold it")]
+    NotInShard {
+        /// The file name in the index.
+        shard: String,
+    },
+    /// An index entry that is more than a file name.
+    #[error("the index names the file \"{shard}\"; only a plain file name is followed")]
+    ShardName {
+        /// The name in the index.
+        shard: String,
     },
     /// The file could not be read, or ended before its own length.
     #[error("reading {what} at byte {at} failed")]

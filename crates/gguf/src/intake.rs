@@ -93,9 +93,10 @@ impl<R: Read> Intake<R> {
 
     /// A length-prefixed text of at most `limit` bytes.
     pub(crate) fn text(&mut self, what: &'static str, limit: u64) -> Result<Range<usize>, Fault> {
-        let length = limits::at_most(what, self.u64(what)?, limit)?;
+        let bytes = self.u64(what)?;
+        limits::check_text(what, bytes, limit)?;
         let at = self.at();
-        let range = self.take(what, length)?;
+        let range = self.take(what, bytes)?;
         match std::str::from_utf8(&self.bytes[range.clone()]) {
             Ok(_) => Ok(range),
             Err(_) => Err(Fault::NotUtf8 { what, at }),
@@ -113,5 +114,27 @@ impl<R: Read> Intake<R> {
         let more = (end - old).max(CHUNK).min(left);
         self.bytes.resize(old + more, 0);
         self.from.read_exact(&mut self.bytes[old..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Intake;
+    use crate::fault::Fault;
+
+    #[test]
+    fn a_source_that_ends_before_its_length_is_an_error() {
+        // What a file looks like that was shortened after its length was asked for.
+        let mut intake = Intake::new(&[0u8; 10][..], 100);
+        match intake.take("a string", 50) {
+            Err(Fault::Unreadable {
+                what: "a string",
+                at: 0,
+                source,
+            }) => {
+                assert_eq!(source.kind(), std::io::ErrorKind::UnexpectedEof);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

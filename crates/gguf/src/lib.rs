@@ -26,7 +26,7 @@ mod mapping;
 mod metadata;
 mod payload;
 mod reader;
-
+pub mod safetensors;
 pub mod scalar;
 pub mod synth;
 mod tensor;

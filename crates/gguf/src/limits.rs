@@ -19,11 +19,15 @@ pub const MAX_STRING_BYTES: u64 = 1 << 24;
 pub const MAX_NESTING: u32 = 8;
 /// Most bytes before the data section. The header is held in memory, so this bounds what a file can
 /// make us hold.
-pub const MAX_HEADER_BYTES: u64 = 1 << 28;
+pub const MAX_HEADER_BYTES: u64 = 1 << 26;
 /// Largest alignment of payloads: one huge page.
 pub const MAX_ALIGNMENT: u64 = 1 << 21;
 /// Alignment of files that name none.
 pub const DEFAULT_ALIGNMENT: u64 = 32;
+
+/// Entries that lists make room for before the first is read. A count is only a claim, and a sparse
+/// file can be as long as it likes: lists grow with the entries that are really there.
+pub(crate) const FIRST_ROOM: u64 = 4096;
 
 /// The metadata key that sets the alignment.
 pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
@@ -34,6 +38,15 @@ pub(crate) fn at_most(what: &'static str, value: u64, limit: u64) -> Result<u64,
         Err(Fault::TooMuch { what, value, limit })
     } else {
         Ok(value)
+    }
+}
+
+/// Refuses texts of more than `limit` bytes.
+pub(crate) fn check_text(what: &'static str, bytes: u64, limit: u64) -> Result<(), Fault> {
+    if bytes > limit {
+        Err(Fault::TooLong { what, bytes, limit })
+    } else {
+        Ok(())
     }
 }
 

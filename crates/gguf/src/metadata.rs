@@ -12,9 +12,6 @@ use crate::intake::Intake;
 use crate::limits;
 use crate::value::{Array, Value, ValueType};
 
-/// Fewest bytes of an entry: empty key, type, one byte.
-const MIN_ENTRY_BYTES: u64 = 13;
-
 /// Keys and values in file order.
 pub struct Metadata {
     file: String,
@@ -24,12 +21,23 @@ pub struct Metadata {
     by_key: Vec<u32>,
 }
 
-/// Where an entry lies in the header.
+/// Where an entry lies in the header. Small, because a hostile file may have a million of them.
 pub(crate) struct Entry {
-    key: Range<usize>,
+    key_at: u32,
+    value_at: u32,
+    key_bytes: u16,
     value_type: ValueType,
-    value_at: usize,
 }
+
+impl Entry {
+    fn key(&self) -> Range<usize> {
+        let start = self.key_at as usize;
+        start..start + usize::from(self.key_bytes)
+    }
+}
+
+const _: () = assert!(limits::MAX_HEADER_BYTES <= u32::MAX as u64);
+const _: () = assert!(limits::MAX_NAME_BYTES <= u16::MAX as u64);
 
 /// Asked for a key that is not there, or holds something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -160,11 +168,11 @@ impl Metadata {
     }
 
     fn key(&self, entry: &Entry) -> &str {
-        std::str::from_utf8(&self.header[entry.key.clone()]).expect("the reader checked every key")
+        std::str::from_utf8(&self.header[entry.key()]).expect("the reader checked every key")
     }
 
     fn value(&self, entry: &Entry) -> Value<'_> {
-        Value::decode(entry.value_type, &self.header[entry.value_at..])
+        Value::decode(entry.value_type, &self.header[entry.value_at as usize..])
     }
 }
 
@@ -188,28 +196,28 @@ pub(crate) fn read<R: Read>(
     intake: &mut Intake<R>,
     count: u64,
 ) -> Result<(Vec<Entry>, Vec<u32>), Refusal> {
-    // A claimed count allocates nothing that the file's own length does not pay for.
-    let room = count.min((intake.total() - intake.at()) / MIN_ENTRY_BYTES);
-    let mut entries = Vec::with_capacity(room as usize);
+    let mut entries = Vec::with_capacity(count.min(limits::FIRST_ROOM) as usize);
     for index in 0..count {
         let key = intake
-            .text("key length", limits::MAX_NAME_BYTES)
+            .text("a key", limits::MAX_NAME_BYTES)
             .map_err(|fault| fault.at(Place::KeyAt(index)))?;
         let (value_type, value_at) =
             read_value(intake).map_err(|fault| fault.at(Place::Key(shown(intake.str(&key)))))?;
+        let (key_at, key_bytes) = (key.start as u32, key.len() as u16);
         entries.push(Entry {
-            key,
-            value_type,
+            key_at,
             value_at,
+            key_bytes,
+            value_type,
         });
     }
     let by_key = sort_by_key(intake, &entries)?;
     Ok((entries, by_key))
 }
 
-fn read_value<R: Read>(intake: &mut Intake<R>) -> Result<(ValueType, usize), Fault> {
+fn read_value<R: Read>(intake: &mut Intake<R>) -> Result<(ValueType, u32), Fault> {
     let value_type = read_type(intake)?;
-    let value_at = intake.at() as usize;
+    let value_at = intake.at() as u32;
     check_value(intake, value_type, 0)?;
     Ok((value_type, value_at))
 }
@@ -222,9 +230,7 @@ fn read_type<R: Read>(intake: &mut Intake<R>) -> Result<ValueType, Fault> {
 fn check_value<R: Read>(intake: &mut Intake<R>, of: ValueType, depth: u32) -> Result<(), Fault> {
     match of {
         ValueType::Array => check_array(intake, depth + 1),
-        ValueType::Str => intake
-            .text("string length", limits::MAX_STRING_BYTES)
-            .map(drop),
+        ValueType::Str => intake.text("a string", limits::MAX_STRING_BYTES).map(drop),
         ValueType::Bool => check_bools(intake, 1),
         fixed => {
             let size = fixed
@@ -272,7 +278,7 @@ fn check_bools<R: Read>(intake: &mut Intake<R>, count: u64) -> Result<(), Fault>
 }
 
 fn sort_by_key<R: Read>(intake: &Intake<R>, entries: &[Entry]) -> Result<Vec<u32>, Refusal> {
-    let key = |index: u32| intake.str(&entries[index as usize].key);
+    let key = |index: u32| intake.str(&entries[index as usize].key());
     let mut by_key: Vec<u32> = (0..entries.len() as u32).collect();
     by_key.sort_by(|&a, &b| key(a).cmp(key(b)));
     match by_key.windows(2).find(|pair| key(pair[0]) == key(pair[1])) {
@@ -291,9 +297,11 @@ pub(crate) fn find<'a, R: Read>(
     entries: &[Entry],
     key: &str,
 ) -> Option<Value<'a>> {
-    let entry = entries.iter().find(|entry| intake.str(&entry.key) == key)?;
+    let entry = entries
+        .iter()
+        .find(|entry| intake.str(&entry.key()) == key)?;
     Some(Value::decode(
         entry.value_type,
-        &intake.bytes()[entry.value_at..],
+        &intake.bytes()[entry.value_at as usize..],
     ))
 }

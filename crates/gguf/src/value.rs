@@ -6,7 +6,6 @@
 
 /// The type of a metadata value or of an array's items, by GGUF id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
 pub enum ValueType {
     /// Unsigned byte.
     U8 = 0,

@@ -241,3 +241,70 @@ unsafe fn errno_at() -> *mut c_int {
     // SAFETY: returns this thread's errno; no precondition.
     return unsafe { libc::__error() };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use memmap2::Mmap;
+
+    use super::Guard;
+
+    fn mapped_then_emptied() -> Mmap {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 8192]).unwrap();
+        let map = map(&file);
+        file.set_len(0).unwrap();
+        map
+    }
+
+    fn map(file: &File) -> Mmap {
+        // SAFETY: bytes; what happens when the file shrinks is what these tests are about.
+        unsafe { Mmap::map(file) }.unwrap()
+    }
+
+    /// How a child process ends that reads `map`; the signal, or none if it lives to exit.
+    fn child_reading(map: &Mmap) -> Option<i32> {
+        // SAFETY: the child makes system calls and reads memory until it exits.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0, "fork failed");
+        if child == 0 {
+            std::hint::black_box(map[100]);
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for our own child; `status` is writable.
+        let ended = unsafe { libc::waitpid(child, &mut status, 0) };
+        assert_eq!(ended, child);
+        libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status))
+    }
+
+    #[test]
+    fn faults_in_guarded_mappings_are_survived_and_others_are_not() {
+        let guarded = mapped_then_emptied();
+        let guard = Guard::over(guarded.as_ptr_range()).unwrap();
+        assert_eq!(child_reading(&guarded), None);
+        assert!(!guard.faulted(), "the mark is the child's own");
+
+        let foreign = mapped_then_emptied();
+        assert_eq!(child_reading(&foreign), Some(libc::SIGBUS));
+
+        drop(guard);
+        assert_eq!(
+            child_reading(&guarded),
+            Some(libc::SIGBUS),
+            "guarded no longer"
+        );
+    }
+
+    #[test]
+    fn the_mark_is_set_in_the_reading_process() {
+        let map = mapped_then_emptied();
+        let guard = Guard::over(map.as_ptr_range()).unwrap();
+        assert_eq!(map[8191], 0);
+        assert!(guard.faulted());
+        assert_eq!(map[0], 0);
+    }
+}

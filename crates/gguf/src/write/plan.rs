@@ -173,8 +173,8 @@ fn place_all(specs: &[TensorSpec], alignment: u64) -> Result<Placed, Refusal> {
 }
 
 fn describe(spec: &TensorSpec) -> Result<TensorInfo, Fault> {
-    limits::at_most(
-        "name length",
+    limits::check_text(
+        "a tensor name",
         spec.name.len() as u64,
         limits::MAX_NAME_BYTES,
     )?;

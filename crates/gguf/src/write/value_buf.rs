@@ -51,7 +51,7 @@ impl MetadataBuf {
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Refusal> {
         for (key, value) in &self.entries {
             let at_key = |fault: Fault| fault.at(Place::Key(shown(key)));
-            limits::at_most("key length", key.len() as u64, limits::MAX_NAME_BYTES)
+            limits::check_text("a key", key.len() as u64, limits::MAX_NAME_BYTES)
                 .map_err(at_key)?;
             put_text(out, key);
             out.extend(value.value_type().id().to_le_bytes());
@@ -134,7 +134,7 @@ impl ValueBuf {
             Self::F32(v) => out.extend(v.to_le_bytes()),
             Self::Bool(v) => out.push(u8::from(*v)),
             Self::Str(v) => {
-                limits::at_most("string length", v.len() as u64, limits::MAX_STRING_BYTES)?;
+                limits::check_text("a string", v.len() as u64, limits::MAX_STRING_BYTES)?;
                 put_text(out, v);
             }
             Self::Array(items, values) => encode_array(*items, values, out, depth + 1)?,
