@@ -10,11 +10,13 @@ mod alphabet;
 mod bpe;
 mod cache;
 mod error;
+mod gguf;
 mod json;
 mod merges;
 mod queue;
 mod vocab;
 
+use std::borrow::Borrow;
 use std::sync::Mutex;
 
 pub use error::TokenizerError;
@@ -117,8 +119,18 @@ impl Tokenizer {
     }
 
     /// The ids of rendered text, with added tokens in data read as `policy` says.
-    pub fn encode_segments(&self, segments: &[Segment<'_>], policy: AddedTokens) -> Vec<TokenId> {
-        let text: String = segments.iter().map(|segment| segment.text).collect();
+    pub fn encode_segments<'a, S: Borrow<Segment<'a>>>(
+        &self,
+        segments: impl IntoIterator<Item = S>,
+        policy: AddedTokens,
+    ) -> Vec<TokenId> {
+        let mut text = String::new();
+        let mut ends: Vec<(SegmentKind, usize)> = Vec::new();
+        for segment in segments {
+            let segment = segment.borrow();
+            text.push_str(segment.text);
+            ends.push((segment.kind, text.len()));
+        }
         if policy == AddedTokens::AsToken {
             return self.encode_with_added(&text);
         }
@@ -130,9 +142,9 @@ impl Tokenizer {
         let mut at = 0;
         // A token is recognised within neighbouring segments of one kind, never across a change of
         // kind: otherwise data could eat the beginning of a control token, or complete one.
-        for same in segments.chunk_by(|a, b| a.kind == b.kind) {
-            let end = at + same.iter().map(|segment| segment.text.len()).sum::<usize>();
-            let allowed = match same[0].kind {
+        for same in ends.chunk_by(|a, b| a.0 == b.0) {
+            let (kind, end) = same[same.len() - 1];
+            let allowed = match kind {
                 SegmentKind::Control => Allowed::All,
                 SegmentKind::Data => in_data,
             };

@@ -87,7 +87,10 @@ pub enum TokenizerError {
     /// A tokenizer file is not JSON.
     #[error("the tokenizer file is not JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// A field of a tokenizer file is missing or of another kind.
+    /// The metadata of a weight file lacks a key of the tokenizer, or holds something else there.
+    #[error(transparent)]
+    Metadata(#[from] ds4_gguf::KeyError),
+    /// A field of a tokenizer file or of metadata is missing or of another kind.
     #[error("{field}: expected {wanted}, found {found}")]
     Field {
         /// Path of the field.

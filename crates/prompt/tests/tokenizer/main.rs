@@ -8,5 +8,13 @@
     reason = "the lint spares test functions, not their helpers"
 )]
 
+mod corpus;
+mod decoding;
+mod linear;
+mod merging;
+mod oracle;
 mod published;
+mod segments;
+mod texts;
 mod vectors;
+mod vocabularies;
