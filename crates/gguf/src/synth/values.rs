@@ -103,7 +103,7 @@ impl Values {
         for (index, value) in (first..).zip(out) {
             let drawn = self.around(index, law.mean, law.amplitude);
             *value = if law.bf16 {
-                half::bf16::from_f32(drawn).to_f32()
+                f32::from_bits(u32::from(bf16_bits(drawn)) << 16)
             } else {
                 drawn
             };
@@ -122,6 +122,13 @@ impl Values {
         }
         (0..count).map(move |k| (first + k * stride) % below)
     }
+}
+
+/// BF16 bits of a finite number, to nearest even. Written out to be inlined: it runs once per value of a model.
+#[inline]
+pub(super) fn bf16_bits(value: f32) -> u16 {
+    let bits = value.to_bits();
+    ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// The hash that turns a tensor's name into a generator state.

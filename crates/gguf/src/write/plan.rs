@@ -115,7 +115,7 @@ impl Plan {
     }
 
     /// Everything before the data section.
-    pub(super) fn head(&self) -> &[u8] {
+    pub fn head(&self) -> &[u8] {
         &self.head
     }
 }

@@ -14,7 +14,7 @@ mod normal;
 use rayon::prelude::*;
 
 use crate::Format;
-use crate::synth::values::{Law, Values};
+use crate::synth::values::{Law, Values, bf16_bits};
 
 use blocks::Maker;
 
@@ -116,8 +116,7 @@ impl Noise {
             Maker::Iq2Xxs(table) => units(start, out, |i, unit| table.block(values, i, unit)),
             Maker::Mxfp4(table) => units(start, out, |i, unit| table.block(values, i, unit)),
             Maker::Bf16(law) => units(start, out, |i, unit| {
-                let drawn = half::bf16::from_f32(values.around(i, law.mean, law.amplitude));
-                *unit = drawn.to_le_bytes();
+                *unit = bf16_bits(values.around(i, law.mean, law.amplitude)).to_le_bytes();
             }),
             Maker::Uniform(law) => units(start, out, |i, unit| {
                 *unit = values.around(i, law.mean, law.amplitude).to_le_bytes();
