@@ -77,7 +77,21 @@ impl Recipe {
     /// F32 throughout.
     pub const F32: Self = Self::plain("f32", Format::F32);
 
-    /// The recipes one can ask for by name.
+    /// The published MTP support file: its small matrices are F32.
+    pub const MTP: Self = Self {
+        name: "mtp",
+        hyper: Format::F32,
+        small: Format::F32,
+        ..Self::Q4
+    };
+    /// The published DSpark support files: their routers are Q8_0.
+    pub const DSPARK: Self = Self {
+        name: "dspark",
+        small: Format::Q8_0,
+        ..Self::Q2
+    };
+
+    /// The recipes of main models one can ask for by name.
     pub const ALL: [Self; 7] = [
         Self::Q2,
         Self::Q2Q4,
