@@ -20,7 +20,10 @@ pub(super) struct RawHeader {
 
 /// One entry of it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object of dtype, shape and data_offsets"
+)]
 pub(super) struct RawTensor {
     pub(super) dtype: String,
     pub(super) shape: Shape,
@@ -32,6 +35,7 @@ pub(super) struct Shape(pub(super) Vec<u64>);
 
 /// The index of a checkpoint; totals and other notes in it are not needed.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a weight_map")]
 pub(super) struct RawIndex {
     pub(super) weight_map: Pairs<String>,
 }
@@ -41,11 +45,16 @@ pub(super) struct Pairs<V>(pub(super) Vec<(String, V)>);
 
 /// Reads `text` as JSON of type `T`; all of it must be used.
 pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Fault> {
-    serde_json::from_slice(text).map_err(|error| Fault::Json {
-        line: error.line(),
-        column: error.column(),
-        // The message may quote the text: shortened as everything that comes from a file.
-        reason: shown(&error.to_string()),
+    serde_json::from_slice(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let says = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        // What is left may quote the text: shortened as everything that comes from a file.
+        Fault::Json {
+            line,
+            column,
+            reason: shown(says.strip_suffix(&place).unwrap_or(&says)),
+        }
     })
 }
 
