@@ -11,6 +11,7 @@ pub mod chat;
 pub mod decode;
 pub mod dsml;
 pub mod json;
+mod piece;
 pub mod pretokenize;
 mod prompt;
 pub mod segment;
@@ -20,6 +21,7 @@ pub mod tokenizer;
 mod unicode;
 
 pub use decode::Decoder;
+pub use piece::{Done, Finish, Markup, Piece};
 pub use prompt::{Cut, CutKind, Prompt};
 pub use segment::{AddedTokens, Segment, SegmentKind};
 pub use thinking::{Effort, EffortLowered, Generation, MAX_EFFORT_CONTEXT, Thinking};

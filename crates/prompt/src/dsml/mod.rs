@@ -12,8 +12,10 @@
 //! </｜DSML｜tool_calls>
 //! ```
 
+pub mod read;
 pub mod write;
 
+pub use read::{Begin, CALL_MAX, Delivery, End, NextByte, Reader, Reading, Sink, Tools};
 pub use write::{ClosingTags, OddArguments, to_markup};
 
 /// Ends the value of a parameter; the one sequence that no value can hold.

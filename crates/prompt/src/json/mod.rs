@@ -15,7 +15,9 @@ mod write;
 
 pub use number::Number;
 
+pub(crate) use read::parse_nested;
 pub use read::{Grammar, JsonError, MAX_BYTES, MAX_DEPTH, parse};
+pub(crate) use write::{write_escaped, write_string};
 
 /// A JSON value whose numbers are still text and whose keys are in the order received.
 #[derive(Clone, Debug, PartialEq, Eq)]
