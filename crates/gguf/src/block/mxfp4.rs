@@ -61,7 +61,6 @@ impl Mxfp4 {
 
     /// The codes for one scale, and the sum of their squared errors in units of that scale.
     fn codes(values: &[f32; 32], e: u8) -> ([u8; 16], f32) {
-        // In two steps: no power of two above 2^127 is a float32, and 1/2^-126 needs none.
         let scale = E8M0(e).to_f32();
         let mut error = 0.0;
         let code = values.map(|x| {

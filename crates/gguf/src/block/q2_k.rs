@@ -25,10 +25,12 @@ pub struct Q2K {
 
 assert_layout!(Q2K, scales at 0, qs at 16, d at 80, dmin at 82; 84 bytes);
 
-/// Where sub-block `j` has its 16 codes: the first byte, and how far they are shifted.
-#[inline]
-const fn place(j: usize) -> (usize, usize) {
-    (32 * (j / 8) + 16 * (j % 2), 2 * (j % 8 / 2))
+impl Q2K {
+    /// Where sub-block `j` has its 16 codes: the first byte, and how far they are shifted.
+    #[inline]
+    pub const fn place(j: usize) -> (usize, usize) {
+        (32 * (j / 8) + 16 * (j % 2), 2 * (j % 8 / 2))
+    }
 }
 
 impl Block for Q2K {
@@ -41,7 +43,7 @@ impl Block for Q2K {
         for (j, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
             let scale = d * f32::from(self.scales[j] & 15);
             let min = dmin * f32::from(self.scales[j] >> 4);
-            let (first, shift) = place(j);
+            let (first, shift) = Self::place(j);
             for (x, q) in out.iter_mut().zip(&self.qs[first..first + 16]) {
                 *x = scale * f32::from(q >> shift & 3) - min;
             }
@@ -53,7 +55,7 @@ impl Block for Q2K {
         let scales = std::array::from_fn(|j| affine.scales[j] | affine.mins[j] << 4);
         let mut qs = [0; 64];
         for (j, codes) in affine.codes.as_chunks::<16>().0.iter().enumerate() {
-            let (first, shift) = place(j);
+            let (first, shift) = Self::place(j);
             for (q, code) in qs[first..first + 16].iter_mut().zip(codes) {
                 *q |= code << shift;
             }
