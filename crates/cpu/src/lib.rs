@@ -12,6 +12,7 @@
 mod attend;
 mod buffer;
 mod compress;
+pub mod dot;
 mod error;
 mod experts;
 mod hyper;
