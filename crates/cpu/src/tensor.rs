@@ -36,6 +36,11 @@ impl Tensor {
         }
     }
 
+    /// A bound tensor, read where it lies.
+    pub fn bound(tensor: &ds4_model::Tensor) -> Self {
+        Self::new(tensor.format, tensor.columns, tensor.rows, tensor.payload().clone())
+    }
+
     /// The bytes of row `row`, counted over all slabs.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         &self.payload[row * self.row_bytes..][..self.row_bytes]

@@ -1,0 +1,45 @@
+//! Golden models on the CPU backend.
+
+use std::sync::OnceLock;
+
+use ds4_cpu::{Cpu, Options, Tensor};
+use ds4_model::synthetic::Synthetic;
+use ds4_model::{Recipe, Rounding, RowFormat, Shape, Weights};
+use ds4_truth::golden::Whole;
+use ds4_truth::{Model, Rig};
+
+/// Options for one session of the golden's prompt.
+pub fn options(rows: RowFormat, golden: &Whole) -> Options {
+    Options {
+        threads: 2,
+        rows,
+        rounding: Rounding::Model,
+        draft: true,
+        slots: 1,
+        pages: golden.prompt.len() / 512 + 2,
+        max_rows: 1024,
+        max_outputs: 1024,
+    }
+}
+
+/// The same without any rounding of rows.
+pub fn exact(golden: &Whole) -> Options {
+    Options { rounding: Rounding::None, ..options(RowFormat::F32, golden) }
+}
+
+/// The golden model, made once a process.
+pub fn rig(model: Model, options: Options) -> Rig<Cpu> {
+    static MADE: [OnceLock<(Shape, Weights<Tensor>)>; 3] =
+        [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    let (shape, weights) = MADE[model as usize].get_or_init(|| make(model));
+    let backend = Cpu::new(shape.clone(), options).unwrap();
+    Rig::new(backend, shape, weights.clone())
+}
+
+fn make(model: Model) -> (Shape, Weights<Tensor>) {
+    let shape = Shape::from_config(model.config()).unwrap();
+    let synthetic = Synthetic::reference(shape, 1, Recipe::FLOAT);
+    let (shape, mut weights) = Weights::bind(&synthetic.model().unwrap()).unwrap();
+    weights.bind_draft(&synthetic.draft().unwrap(), &shape).unwrap();
+    (shape, weights.map(|_, tensor| Tensor::bound(tensor)))
+}
