@@ -59,3 +59,45 @@ pub(crate) enum Choice<'a, I> {
     /// By score plus bias.
     Biased(&'a [f32]),
 }
+
+#[cfg(test)]
+mod tests {
+    use ds4_model::synthetic::mini;
+
+    use super::{Choice, choose};
+
+    #[test]
+    fn experts_and_weights_are_those_of_the_reference() {
+        let units: serde_json::Value =
+            serde_json::from_str(include_str!("../../model/tests/golden/units.json")).unwrap();
+        let unit = &units["router"];
+        let floats = |name: &str| -> Vec<f32> {
+            unit[name]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_f64().unwrap() as f32)
+                .collect()
+        };
+        let (mut ids, mut weights) = ([0; 6], [0.0; 6]);
+        let bias = floats("bias");
+        let choice = Choice::<std::iter::Empty<u32>>::Biased(&bias);
+        choose(
+            &floats("logits"),
+            choice,
+            &mini(),
+            &mut Vec::new(),
+            &mut ids,
+            &mut weights,
+        );
+        let expected = unit["experts"].as_array().unwrap();
+        assert!(
+            ids.iter()
+                .zip(expected)
+                .all(|(id, e)| u64::from(*id) == e.as_u64().unwrap())
+        );
+        for (weight, expected) in weights.iter().zip(floats("weights")) {
+            assert!((weight - expected).abs() < 1e-6);
+        }
+    }
+}

@@ -38,7 +38,12 @@ impl Tensor {
 
     /// A bound tensor, read where it lies.
     pub fn bound(tensor: &ds4_model::Tensor) -> Self {
-        Self::new(tensor.format, tensor.columns, tensor.rows, tensor.payload().clone())
+        Self::new(
+            tensor.format,
+            tensor.columns,
+            tensor.rows,
+            tensor.payload().clone(),
+        )
     }
 
     /// The bytes of row `row`, counted over all slabs.

@@ -155,3 +155,71 @@ fn load(row: &[u8], values: &mut [f32]) {
         *value = f32::from_le_bytes(*bits);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{RowCodec, bf16};
+    use crate::kv::{KvGeometry, Rounding, RowFormat};
+    use crate::synthetic::mini;
+
+    fn codecs() -> [(KvGeometry, RowCodec); 2] {
+        [RowFormat::Packed, RowFormat::F32].map(|format| {
+            let geometry = KvGeometry::new(&mini(), format, false);
+            let codec = RowCodec::new(&geometry, Rounding::Model);
+            (geometry, codec)
+        })
+    }
+
+    fn noise(seed: u32, len: usize) -> Vec<f32> {
+        let next = |state: &mut u32| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Some((*state >> 8) as f32 / (1 << 20) as f32 - 8.0)
+        };
+        let mut state = seed;
+        std::iter::from_fn(|| next(&mut state)).take(len).collect()
+    }
+
+    #[test]
+    fn packed_rows_hold_exactly_what_the_roundings_leave() {
+        for seed in 0..200 {
+            let [(packed, pack), (plain, keep)] = codecs();
+            let values = noise(seed, 512);
+            let (mut row, mut full) =
+                (vec![0xaa; packed.latent_bytes], vec![0; plain.latent_bytes]);
+            pack.write_latent(&values, &mut row);
+            keep.write_latent(&values, &mut full);
+            let (mut from_packed, mut expected) = (vec![0.0; 512], vec![0.0; 512]);
+            pack.read_latent(&row, &mut from_packed);
+            keep.read_latent(&full, &mut expected);
+            for rotary in &mut expected[448..] {
+                *rotary = f32::from_bits(u32::from(bf16(*rotary)) << 16);
+            }
+            assert_eq!(from_packed, expected);
+            assert_eq!(
+                row[455], 0,
+                "padding is always zero, or pages would not hash alike"
+            );
+        }
+    }
+
+    #[test]
+    fn packed_index_rows_hold_exactly_what_the_roundings_leave() {
+        for seed in 0..200 {
+            let [(packed, pack), (plain, keep)] = codecs();
+            let mut values = noise(seed, 128);
+            let (mut row, mut full) = (vec![0; packed.index_bytes], vec![0; plain.index_bytes]);
+            pack.write_index(&mut values.clone(), &mut row);
+            keep.write_index(&mut values, &mut full);
+            let (mut from_packed, mut expected) = ([0.0; 128], [0.0; 128]);
+            pack.read_index(&row, &mut from_packed);
+            keep.read_index(&full, &mut expected);
+            assert_eq!(from_packed, expected);
+        }
+    }
+
+    #[test]
+    fn a_flash_session_is_as_small_as_its_rows() {
+        let [(packed, _), _] = codecs();
+        assert_eq!((packed.latent_bytes, packed.index_bytes), (584, 68));
+    }
+}

@@ -33,10 +33,16 @@ pub fn logits(found: &[Vec<f32>], golden: &EveryPosition, sure: f64) -> Distance
             d.wrong += 1;
         }
     }
-    let full = golden.full.iter().filter(|(position, _)| *position < found.len());
+    let full = golden
+        .full
+        .iter()
+        .filter(|(position, _)| *position < found.len());
     let full = full.flat_map(|(position, expected)| {
         assert_eq!(found[*position].len(), expected.len());
-        found[*position].iter().zip(expected).map(|(f, e)| nan_is_far((f64::from(*f) - e).abs()))
+        found[*position]
+            .iter()
+            .zip(expected)
+            .map(|(f, e)| nan_is_far((f64::from(*f) - e).abs()))
     });
     d.max = differences.iter().copied().chain(full).fold(0.0, f64::max);
     differences.sort_by(f64::total_cmp);
@@ -55,7 +61,10 @@ pub fn streams(found: &[f32], width: usize, golden: &[Streams]) -> f64 {
         for (stream, (sum, squares, head)) in row.chunks_exact(width).zip(&at.streams) {
             let f64s = || stream.iter().map(|v| f64::from(*v));
             let scale = (width as f64).sqrt();
-            let by_channel = f64s().zip(head).map(|(f, e)| (f - e).abs()).fold(0.0, f64::max);
+            let by_channel = f64s()
+                .zip(head)
+                .map(|(f, e)| (f - e).abs())
+                .fold(0.0, f64::max);
             let by_sum = (f64s().sum::<f64>() - sum).abs() / scale;
             let by_squares = (f64s().map(|v| v * v).sum::<f64>() - squares).abs()
                 / (scale * (squares / width as f64).sqrt().max(1.0));
@@ -80,9 +89,17 @@ pub fn argmax(logits: &[f32]) -> (u32, f32) {
 
 fn log_sum_exp(logits: &[f32]) -> f64 {
     let top = f64::from(argmax(logits).1);
-    top + logits.iter().map(|l| (f64::from(*l) - top).exp()).sum::<f64>().ln()
+    top + logits
+        .iter()
+        .map(|l| (f64::from(*l) - top).exp())
+        .sum::<f64>()
+        .ln()
 }
 
 fn nan_is_far(distance: f64) -> f64 {
-    if distance.is_nan() { f64::INFINITY } else { distance }
+    if distance.is_nan() {
+        f64::INFINITY
+    } else {
+        distance
+    }
 }

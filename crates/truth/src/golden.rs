@@ -65,7 +65,9 @@ impl Model {
 
 fn parse(gz: &[u8]) -> Value {
     let mut text = String::new();
-    GzDecoder::new(gz).read_to_string(&mut text).expect("goldens in the tree are whole");
+    GzDecoder::new(gz)
+        .read_to_string(&mut text)
+        .expect("goldens in the tree are whole");
     serde_json::from_str(&text).expect("goldens in the tree are JSON")
 }
 
@@ -124,8 +126,8 @@ impl Whole {
         Self {
             prompt: ints(&v["prompt"]),
             next_token: int(&v["next_token"]),
-            logits: EveryPosition::read(v),
-            layers: list(&v["layers"]).iter().map(|layer| streams(layer)).collect(),
+            logits: EveryPosition::read(&v["every_position"]),
+            layers: list(&v["layers"]).iter().map(streams).collect(),
             greedy: v["greedy"].as_array().map_or_else(Vec::new, |runs| {
                 let run = |run: &Value| Greedy {
                     prompt_len: int(&run["prompt_len"]) as usize,
@@ -139,7 +141,8 @@ impl Whole {
 }
 
 fn streams(layer: &Value) -> Vec<Streams> {
-    let one = |at: &Value| Streams::read(int(&at["position"]), &at["sum"], &at["sumsq"], &at["head"]);
+    let one =
+        |at: &Value| Streams::read(int(&at["position"]), &at["sum"], &at["sumsq"], &at["head"]);
     list(layer).iter().map(one).collect()
 }
 
@@ -147,23 +150,28 @@ impl Streams {
     fn read(position: u32, sums: &Value, squares: &Value, heads: &Value) -> Self {
         let heads = list(heads).iter().map(floats);
         let sums = floats(sums).into_iter().zip(floats(squares));
-        let streams = sums.zip(heads).map(|((sum, squares), head)| (sum, squares, head));
-        Self { position: position as usize, streams: streams.collect() }
+        let streams = sums
+            .zip(heads)
+            .map(|((sum, squares), head)| (sum, squares, head));
+        Self {
+            position: position as usize,
+            streams: streams.collect(),
+        }
     }
 }
 
 impl EveryPosition {
     fn read(v: &Value) -> Self {
-        let (each, full) = (&v["every_position"], &v["full"]);
-        // The draft block's goldens state their positions without the word.
-        let each = if each.is_null() { v } else { each };
+        let full = &v["full"];
         let positions = ints(&full["positions"]).into_iter().map(|p| p as usize);
         Self {
-            argmax: ints(&each["argmax"]),
-            max_logit: floats(&each["max_logit"]),
-            margin: floats(&each["margin"]),
-            log_sum_exp: floats(&each["logsumexp"]),
-            full: positions.zip(list(&full["logits"]).iter().map(floats)).collect(),
+            argmax: ints(&v["argmax"]),
+            max_logit: floats(&v["max_logit"]),
+            margin: floats(&v["margin"]),
+            log_sum_exp: floats(&v["logsumexp"]),
+            full: positions
+                .zip(list(&full["logits"]).iter().map(floats))
+                .collect(),
         }
     }
 }
@@ -181,7 +189,10 @@ pub(crate) fn ints(v: &Value) -> Vec<u32> {
 }
 
 pub(crate) fn floats(v: &Value) -> Vec<f64> {
-    list(v).iter().map(|v| v.as_f64().expect("a number stands here in the goldens")).collect()
+    list(v)
+        .iter()
+        .map(|v| v.as_f64().expect("a number stands here in the goldens"))
+        .collect()
 }
 
 /// A block alone: a layer fed with synthetic streams at positions 0, 1, ...
@@ -203,7 +214,9 @@ impl Block {
     pub fn streams(&self, shape: &Shape) -> Vec<f32> {
         let values = Values::new(SEED, &format!("streams.{}", self.name));
         let count = self.rows * shape.stream_width();
-        (0..count as u64).map(|i| values.around(i, 0.0, self.amplitude)).collect()
+        (0..count as u64)
+            .map(|i| values.around(i, 0.0, self.amplitude))
+            .collect()
     }
 }
 
@@ -230,7 +243,10 @@ pub fn blocks(model: Model, mode: Mode) -> Vec<Block> {
         };
         let expected = positions.iter().enumerate().map(of_position);
         Block {
-            name: block["block"].as_str().expect("blocks have names").to_owned(),
+            name: block["block"]
+                .as_str()
+                .expect("blocks have names")
+                .to_owned(),
             layer,
             rows: int(&v["n"]) as usize,
             expected: expected.collect(),

@@ -4,7 +4,12 @@
 //! come from two independent float64 implementations that agree to 1e-13; `golden/README.md` says what each file holds.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "for tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "for tests"
+)]
 
 pub mod check;
 pub mod golden;

@@ -27,7 +27,15 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<B> {
         }
         let pages = vec![Vec::new(); backend.slots()];
         let (shape, plan) = (shape.clone(), Plan::new());
-        Self { backend, weights, scratch, shape, pages, handed_out: 0, plan }
+        Self {
+            backend,
+            weights,
+            scratch,
+            shape,
+            pages,
+            handed_out: 0,
+            plan,
+        }
     }
 
     /// The model's sizes.
@@ -38,7 +46,9 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<B> {
     /// Forgets what a slot holds; its pages are used again.
     pub fn clear(&mut self, slot: u32) {
         self.backend.clear_slot(slot).unwrap();
-        self.backend.set_pages(slot, &self.pages[slot as usize]).unwrap();
+        self.backend
+            .set_pages(slot, &self.pages[slot as usize])
+            .unwrap();
     }
 
     /// Gives `slot` pages for `tokens` tokens.
@@ -81,22 +91,37 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<B> {
     /// One step of the draft block on the streams that the last step left; `next` are the tokens after its rows.
     pub fn draft(&mut self, slot: u32, first: u32, next: &[u32]) -> Vec<Vec<f32>> {
         self.begin(&[(slot, first, next, Outputs::All)]);
-        let block = self.weights.draft.as_ref().expect("the model has a draft block");
+        let block = self
+            .weights
+            .draft
+            .as_ref()
+            .expect("the model has a draft block");
         draft(&mut self.backend, &self.weights, block, &mut self.scratch).unwrap();
         self.logits()
     }
 
     /// The streams before the first layer.
     pub fn embed(&mut self) {
-        self.backend.embed(&mut self.scratch.x, &self.weights.embed).unwrap();
-        self.backend.spread(&mut self.scratch.streams, &self.scratch.x).unwrap();
+        self.backend
+            .embed(&mut self.scratch.x, &self.weights.embed)
+            .unwrap();
+        self.backend
+            .spread(&mut self.scratch.streams, &self.scratch.x)
+            .unwrap();
     }
 
     /// Runs one layer (or the draft block's) on the streams in the scratch.
     pub fn layer(&mut self, number: usize) {
         let w = match self.weights.layers.get(number) {
             Some(layer) => layer,
-            None => &self.weights.draft.as_ref().expect("the model has a draft block").layer,
+            None => {
+                &self
+                    .weights
+                    .draft
+                    .as_ref()
+                    .expect("the model has a draft block")
+                    .layer
+            }
         };
         layer(&mut self.backend, number, w, &mut self.scratch).unwrap();
     }
@@ -108,6 +133,9 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<B> {
 
     fn logits(&mut self) -> Vec<Vec<f32>> {
         let logits = self.backend.read(&self.scratch.logits).unwrap();
-        logits.chunks_exact(self.shape.vocab).map(<[f32]>::to_vec).collect()
+        logits
+            .chunks_exact(self.shape.vocab)
+            .map(<[f32]>::to_vec)
+            .collect()
     }
 }

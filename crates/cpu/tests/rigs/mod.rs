@@ -9,7 +9,7 @@ use ds4_truth::golden::Whole;
 use ds4_truth::{Model, Rig};
 
 /// Options for one session of the golden's prompt.
-pub fn options(rows: RowFormat, golden: &Whole) -> Options {
+pub(crate) fn options(rows: RowFormat, golden: &Whole) -> Options {
     Options {
         threads: 2,
         rows,
@@ -23,12 +23,15 @@ pub fn options(rows: RowFormat, golden: &Whole) -> Options {
 }
 
 /// The same without any rounding of rows.
-pub fn exact(golden: &Whole) -> Options {
-    Options { rounding: Rounding::None, ..options(RowFormat::F32, golden) }
+pub(crate) fn exact(golden: &Whole) -> Options {
+    Options {
+        rounding: Rounding::None,
+        ..options(RowFormat::F32, golden)
+    }
 }
 
 /// The golden model, made once a process.
-pub fn rig(model: Model, options: Options) -> Rig<Cpu> {
+pub(crate) fn rig(model: Model, options: Options) -> Rig<Cpu> {
     static MADE: [OnceLock<(Shape, Weights<Tensor>)>; 3] =
         [OnceLock::new(), OnceLock::new(), OnceLock::new()];
     let (shape, weights) = MADE[model as usize].get_or_init(|| make(model));
@@ -40,6 +43,8 @@ fn make(model: Model) -> (Shape, Weights<Tensor>) {
     let shape = Shape::from_config(model.config()).unwrap();
     let synthetic = Synthetic::reference(shape, 1, Recipe::FLOAT);
     let (shape, mut weights) = Weights::bind(&synthetic.model().unwrap()).unwrap();
-    weights.bind_draft(&synthetic.draft().unwrap(), &shape).unwrap();
+    weights
+        .bind_draft(&synthetic.draft().unwrap(), &shape)
+        .unwrap();
     (shape, weights.map(|_, tensor| Tensor::bound(tensor)))
 }
