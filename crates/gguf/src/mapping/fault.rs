@@ -153,9 +153,11 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     };
     // SAFETY: with SA_SIGINFO the kernel passes a siginfo that lives as long as the handler runs.
     let fault = unsafe { &*info };
-    // SAFETY: for SIGBUS the siginfo carries an address.
+    // SAFETY: a siginfo of SIGBUS has room for an address, whoever sent it.
     let address = unsafe { fault.si_addr() } as usize;
-    let healed = slot_of(address).is_some_and(|(slot, range)| {
+    // Codes above zero are the kernel's own; a signal from another process carries no address.
+    let ours = (fault.si_code > 0).then(|| slot_of(address)).flatten();
+    let healed = ours.is_some_and(|(slot, range)| {
         let page = address & !(before.page - 1);
         // Marked first: whoever reads the zeros on another thread can already see the mark.
         slot.faulted.store(true, Ordering::Release);
