@@ -5,7 +5,7 @@
 //! float32 for the plain ones. Codes are multiplied and added as integers, exactly; scales come in
 //! once a block, in float32.
 //!
-//! Every format has a scalar function in [`scalar`], which is the truth, and vector functions with
+//! Every format has a scalar function in `scalar.rs`, which is the truth, and vector functions with
 //! the same sums in another order. [`Dots`] is the table of functions chosen once at start for the
 //! machine at hand. The caller reads each weight row once and meets it with every activation row
 //! that needs it.
