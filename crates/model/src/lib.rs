@@ -14,6 +14,7 @@
 //! | [`bind`], [`tensor`] | from a file to weights: checked against [`layout`], all differences in one error |
 //! | [`support`] | the drafters' own files: MTP and DSpark |
 //! | [`role`], [`recipe`] | what a tensor is for, and how it is stored |
+//! | [`inventory`] | what a bound model amounts to: formats, bytes read, bytes kept |
 //! | [`synthetic`] | models out of a seed: small ones for tests, full-size ones for benchmarks |
 
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod backend;
 pub mod bind;
 pub mod forward;
 pub mod hadamard;
+pub mod inventory;
 pub mod kv;
 pub mod layout;
 mod mismatch;
@@ -41,6 +43,7 @@ pub mod tensor;
 pub mod weights;
 
 pub use backend::Backend;
+pub use inventory::Inventory;
 pub use kv::{KvGeometry, Rounding, RowFormat};
 pub use mismatch::{BindError, Mismatch};
 pub use ops::{Ops, RowSet, Seen, Site, Stream};

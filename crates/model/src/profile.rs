@@ -68,6 +68,15 @@ impl Shape {
         }
     }
 
+    /// The same model cut after its first `layers` layers; what is left is another model.
+    #[must_use]
+    pub fn with_layers(mut self, layers: usize) -> Self {
+        self.ratios.truncate(layers);
+        self.hash_layers = self.hash_layers.min(self.layers());
+        self.profile = self.claimed_profile();
+        self
+    }
+
     /// The model this shape claims to be, whatever its `profile` field says.
     pub(crate) fn claimed_profile(&self) -> Profile {
         let fixed = self.head_width == family::HEAD_WIDTH

@@ -141,7 +141,10 @@ fn what_published_files_vary_is_accepted() {
         ("attention.compress_ratios", ratios(3).into()),
         ("rope.scaling.original_context_length", 65_536u64.into()),
         ("swiglu_clamp_exp", vec![10.0f64; 44].into()),
-        ("attention.layer_norm_rms_epsilon", 9.999_999_7e-7f32.into()),
+        (
+            "attention.layer_norm_rms_epsilon",
+            (1e-6f32 * (1.0 + 1e-7)).into(),
+        ),
     ];
     for (key, value) in variants {
         let mut metadata = metadata.clone();
