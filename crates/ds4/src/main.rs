@@ -1,3 +1,48 @@
 //! The `ds4` binary: one verb a file.
+//!
+//! stdout is data, stderr is talk. Exit code 0 is success, 1 a failure, 2 a command line that makes no sense.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod inspect;
+mod manners;
+mod synth;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// DeepSeek V4 on your own machine.
+///
+/// One model family, one binary: look into its weight files, and make synthetic ones to try the program without a
+/// download of 80 GB.
+#[derive(Debug, Parser)]
+#[command(name = "ds4", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+First steps:
+  ds4 synth mini -o mini.gguf        make a small model in a second
+  ds4 inspect mini.gguf              see what is in it
+  ds4 synth flash --share 1 -o f.gguf
+                                     all of Flash's 43 layers in a 3.8 GB file
+
+A verb explains itself: ds4 help inspect";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Inspect(inspect::Args),
+    Synth(synth::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Synth(args) => synth::run(&args),
+    };
+    manners::end(done)
+}
