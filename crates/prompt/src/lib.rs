@@ -22,7 +22,7 @@ mod unicode;
 
 pub use decode::Decoder;
 pub use piece::{Done, Finish, Markup, Piece};
-pub use prompt::{Cut, CutKind, Prompt};
+pub use prompt::{Cut, CutKind, Prompt, TokenCut, Tokens};
 pub use segment::{AddedTokens, Segment, SegmentKind};
 pub use thinking::{Effort, EffortLowered, Generation, MAX_EFFORT_CONTEXT, Thinking};
 pub use token::{Special, Standing, TokenId};

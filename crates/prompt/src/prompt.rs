@@ -1,6 +1,6 @@
 //! A rendered prompt: text in segments, and the places where computation is worth keeping.
 
-use crate::{Segment, SegmentKind, Special};
+use crate::{AddedTokens, Segment, SegmentKind, Special, TokenId, Tokenizer};
 
 /// A prompt, or the part of one that follows a rendered context.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,24 @@ pub enum CutKind {
     Assistant,
 }
 
+/// The ids of a prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// All of them.
+    pub ids: Vec<TokenId>,
+    /// The cuts in order.
+    pub cuts: Vec<TokenCut>,
+}
+
+/// A [`Cut`] among ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenCut {
+    /// How many ids lie before it.
+    pub at: usize,
+    /// What ends here.
+    pub kind: CutKind,
+}
+
 impl Prompt {
     /// The text of all segments. What it tokenizes to depends on the segments too.
     pub fn text(&self) -> &str {
@@ -64,6 +82,23 @@ impl Prompt {
     /// The cuts in order.
     pub fn cuts(&self) -> &[Cut] {
         &self.cuts
+    }
+
+    /// The ids, and where the cuts are among them.
+    pub fn encode(&self, tokenizer: &Tokenizer, policy: AddedTokens) -> Tokens {
+        let segments: Vec<Segment<'_>> = self.segments().collect();
+        let mut tokens = Tokens::default();
+        let mut from = 0;
+        for cut in &self.cuts {
+            let part = &segments[from..cut.segments];
+            tokens.ids.extend(tokenizer.encode_segments(part, policy));
+            from = cut.segments;
+            let (at, kind) = (tokens.ids.len(), cut.kind);
+            tokens.cuts.push(TokenCut { at, kind });
+        }
+        let rest = &segments[from..];
+        tokens.ids.extend(tokenizer.encode_segments(rest, policy));
+        tokens
     }
 
     /// Appends text of the protocol that is no added token at its ends.

@@ -5,10 +5,23 @@
 use std::io::Read;
 use std::path::Path;
 
+use std::sync::LazyLock;
+
+use ds4_prompt::Tokenizer;
 use ds4_prompt::json::{self, Grammar, Value};
+
+/// The published tokenizer.
+pub(crate) static TOKENIZER: LazyLock<Tokenizer> =
+    LazyLock::new(|| Tokenizer::from_json(content("tokenizer.json.gz").as_bytes()).unwrap());
 
 /// The cases of a vector file.
 pub(crate) fn cases(file: &str) -> Vec<Value> {
+    let value = json::parse(&content(file), Grammar::Python).unwrap();
+    list(&value, "cases").to_vec()
+}
+
+/// A file of `tests/data`, unpacked.
+fn content(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data")
         .join(file);
@@ -21,8 +34,7 @@ pub(crate) fn cases(file: &str) -> Vec<Value> {
     } else {
         content = String::from_utf8(bytes).unwrap();
     }
-    let value = json::parse(&content, Grammar::Python).unwrap();
-    list(&value, "cases").to_vec()
+    content
 }
 
 /// A string field that must be there.

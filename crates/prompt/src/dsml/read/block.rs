@@ -2,6 +2,7 @@
 
 use super::Sink;
 use super::call::Call;
+use super::json_strings::JsonStrings;
 use super::mark::{Element, Mark};
 use super::output::Output;
 use super::tag::{Form, Progress, Tag, is_space};
@@ -386,36 +387,5 @@ impl Block {
             }
         }
         Event::Inside
-    }
-}
-
-/// Follows JSON just far enough to tell strings from punctuation.
-#[derive(Debug, Default)]
-struct JsonStrings {
-    inside: bool,
-    escaped: bool,
-    /// Bytes since the last string.
-    outside: usize,
-}
-
-impl JsonStrings {
-    fn is_inside(&self) -> bool {
-        self.inside
-    }
-
-    fn push(&mut self, text: &str) {
-        for byte in text.bytes() {
-            if self.inside {
-                self.outside = 0;
-            } else {
-                self.outside += 1;
-            }
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.inside => self.escaped = true,
-                b'"' => self.inside = !self.inside,
-                _ => {}
-            }
-        }
     }
 }
