@@ -4,8 +4,8 @@ mod vectors;
 
 use ds4_prompt::dsml::{Begin, Delivery, End, Reader, Reading, Tools};
 use ds4_prompt::json::Value;
-use ds4_prompt::{Done, Finish, Markup, Piece};
-use vectors::{cases, flag, list, text};
+use ds4_prompt::{Done, Finish, Markup, Piece, Special, TokenId};
+use vectors::{TOKENIZER, cases, flag, list, text};
 
 const EOS: &str = "<｜end▁of▁sentence｜>";
 
@@ -254,6 +254,57 @@ fn random_chunks_give_the_same_pieces() {
                 rest = after;
             }
             assert_eq!(read(reading, chunks), whole, "{id}");
+        }
+    }
+}
+
+/// The bytes of the recorded tokens, without EOS.
+fn tokens(case: &Value) -> Vec<&'static [u8]> {
+    let id = |value: &Value| match value {
+        Value::Number(number) => TokenId(number.as_written().parse().expect("an id")),
+        other => panic!("an id is a number, not {other:?}"),
+    };
+    let eos = TOKENIZER
+        .special(Special::Eos)
+        .expect("the vocabulary has EOS");
+    let ids = list(case, "ids").iter().map(id).filter(|&id| id != eos);
+    ids.map(|id| TOKENIZER.token_bytes(id)).collect()
+}
+
+#[test]
+fn cuts_at_tokens_give_the_same_pieces() {
+    let mut random = Lcg(2);
+    for Case {
+        id,
+        text,
+        reading,
+        case,
+    } in &load()
+    {
+        let whole = read(reading, [text.as_bytes()]);
+        let tokens = tokens(case);
+        assert_eq!(tokens.concat(), text.as_bytes(), "{id}");
+        assert_eq!(
+            read(reading, tokens.iter().copied()),
+            whole,
+            "{id} token by token"
+        );
+        for _ in 0..20 {
+            let mut groups: Vec<Vec<u8>> = vec![Vec::new()];
+            for token in &tokens {
+                if random.below(3) == 0 {
+                    groups.push(Vec::new());
+                }
+                groups
+                    .last_mut()
+                    .expect("one group at least")
+                    .extend(*token);
+            }
+            assert_eq!(
+                read(reading, groups.iter().map(Vec::as_slice)),
+                whole,
+                "{id}"
+            );
         }
     }
 }
