@@ -1,4 +1,4 @@
-//! Merging long pieces in linear time: pairs wait in one bucket per rank.
+//! Merging long stretches in linear time: pairs wait in one bucket per rank.
 //!
 //! A heap would give each of its steps a factor that grows with the piece. Ranks, however, are
 //! small integers, so the pairs of one rank form a list, and three levels of bits say which lists

@@ -10,6 +10,8 @@
 
 mod corpus;
 mod decoding;
+mod fuzz_body;
+mod fuzz_corpus;
 mod linear;
 mod merging;
 mod oracle;

@@ -6,18 +6,7 @@ use ds4_prompt::{TokenId, Tokenizer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// The byte alphabet for bytes 0 to 255, as vocabularies write it.
-pub(crate) fn byte_symbols() -> Vec<String> {
-    let mut shifted = 0x100;
-    let symbol = |byte: u8| match byte {
-        0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte),
-        _ => {
-            shifted += 1;
-            char::from_u32(shifted - 1).unwrap()
-        }
-    };
-    (0..=255).map(symbol).map(String::from).collect()
-}
+use crate::fuzz_body::byte_symbols;
 
 /// A vocabulary of bytes and of what some merges make, in an order no training would give.
 struct Made {

@@ -74,8 +74,8 @@ proptest! {
 
         let ids = TOKENIZER.encode_segments(&segments, AddedTokens::AsText);
         let found = ids.iter().copied().filter(|&id| TOKENIZER.is_added(id));
-        prop_assert_eq!(found.collect::<Vec<_>>(), wanted.clone());
-        prop_assert_eq!(TOKENIZER.decode(&ids), whole.clone());
+        prop_assert_eq!(&found.collect::<Vec<_>>(), &wanted);
+        prop_assert_eq!(&TOKENIZER.decode(&ids), &whole);
 
         let is_turn = |id: &TokenId| {
             let turn = |special: &Special| special.standing() == Standing::Turn;
@@ -85,7 +85,7 @@ proptest! {
         let ids = TOKENIZER.encode_segments(&segments, AddedTokens::TurnsAsText);
         let turns = |ids: &[TokenId]| ids.iter().copied().filter(is_turn).collect::<Vec<_>>();
         prop_assert_eq!(turns(&ids), turns(&wanted));
-        prop_assert_eq!(TOKENIZER.decode(&ids), whole.clone());
+        prop_assert_eq!(&TOKENIZER.decode(&ids), &whole);
 
         let ids = TOKENIZER.encode_segments(&segments, AddedTokens::AsToken);
         prop_assert_eq!(ids, TOKENIZER.encode_with_added(&whole));

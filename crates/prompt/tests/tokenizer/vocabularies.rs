@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::merging::byte_symbols;
+use crate::fuzz_body::byte_symbols;
 use crate::published::{JSON, TOKENIZER, cases, ids};
 
 /// Bytes, one merge, two added tokens that the bytes could spell.
