@@ -1,6 +1,6 @@
 //! Tool markup, called DSML: how the model writes calls, in both directions.
 //!
-//! [`ToolCall`]s become markup in [`write`]; generated text becomes [`Piece`](crate::Piece)s in [`read`]. The grammar
+//! [`ToolCall`]s become markup in [`mod@write`]; generated text becomes [`Piece`](crate::Piece)s in [`read`]. The grammar
 //! and the reader's states are described in `docs/dsml.md`.
 //!
 //! ```text

@@ -94,6 +94,12 @@ impl Candidate {
         std::mem::take(&mut self.text)
     }
 
+    /// Gives back the memory of a text taken before.
+    pub(super) fn reuse(&mut self, mut text: String) {
+        text.clear();
+        self.text = text;
+    }
+
     /// Takes the next character.
     pub(super) fn push(&mut self, c: char) -> Verdict {
         let before = self.text.len();

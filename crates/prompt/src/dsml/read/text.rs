@@ -85,6 +85,11 @@ impl Text {
         let mut held = self.candidate.take();
         let next = held[1..].find('<').map_or(held.len(), |at| at + 1);
         self.run(&held[..next], out, sink);
+        if next == held.len() {
+            // The usual case: a `<` that opens nothing.
+            self.candidate.reuse(held);
+            return Found::Nothing;
+        }
         held.drain(..next);
         Found::Again(held)
     }

@@ -1,0 +1,3 @@
+//! Shared with the fuzz targets.
+
+pub(crate) mod bodies;
