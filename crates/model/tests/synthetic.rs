@@ -8,7 +8,7 @@ use ds4_model::{Profile, Recipe, Shape, Tensor, Weights};
 
 fn config(name: &str) -> Shape {
     let path = format!(
-        "{}/tests/golden/{name}/config.json",
+        "{}/../truth/golden/{name}/config.json",
         env!("CARGO_MANIFEST_DIR")
     );
     let text = std::fs::read_to_string(path).expect("a golden config");
@@ -166,4 +166,34 @@ fn the_prompt_repeats_what_was_near() {
             "{index}"
         );
     }
+}
+
+#[test]
+fn any_tensor_of_a_noise_model_can_be_made_alone() {
+    let model = Synthetic::noise(synthetic::mini(), 5, Recipe::Q2);
+    let file = model.model().unwrap();
+    let (shape, _) = Weights::bind(&file).unwrap();
+    for slot in Weights::layout(&shape).slots() {
+        let info = file.tensor(&slot.name).unwrap();
+        let payload = file.payload(info);
+        let middle = payload.len() / 3;
+        let mut part = vec![0; payload.len() - middle];
+        model.tensor(&slot).unwrap().fill(middle as u64, &mut part);
+        assert!(part == payload[middle..], "{}", slot.name);
+    }
+}
+
+#[test]
+fn shared_layers_hold_the_payloads_of_the_first_ones() {
+    let mut model = Synthetic::noise(synthetic::mini(), 5, Recipe::FLOAT);
+    model.contents = synthetic::Contents::Noise { share: Some(2) };
+    let file = model.model().unwrap();
+    let (_, weights) = Weights::bind(&file).unwrap();
+    let experts = |layer: usize| weights.layers[layer].moe.experts.gate.bytes();
+    assert!(experts(0) != experts(1));
+    assert!(experts(2).as_ptr() == experts(0).as_ptr());
+    assert!(experts(3).as_ptr() == experts(1).as_ptr());
+    // What is small or decides routes is every layer's own.
+    let gate = |layer: usize| weights.layers[layer].moe.gate.bytes();
+    assert!(gate(2) != gate(0));
 }

@@ -22,7 +22,7 @@ mod vocabulary;
 use std::path::Path;
 
 use ds4_gguf::block::BlockError;
-use ds4_gguf::synth::noise::NoiseError;
+use ds4_gguf::synth::noise::{Noise, NoiseError};
 use ds4_gguf::write::{MetadataBuf, Output, Plan, TensorSpec, Writer};
 use ds4_gguf::{Format, Gguf, Progress};
 
@@ -193,6 +193,13 @@ impl Synthetic {
             contents::put(self, by_name[name.as_str()], writer)?;
         }
         Ok(())
+    }
+
+    /// The noise of one tensor, of which any byte range can be had alone: for backends that fill their own memory.
+    ///
+    /// It is what [`Self::write`] writes where no layers share payloads, and `contents` is [`Contents::Noise`].
+    pub fn tensor(&self, slot: &Slot) -> Result<Noise, SynthError> {
+        contents::noise(self, slot)
     }
 
     /// The format a slot is stored in.
