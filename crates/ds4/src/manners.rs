@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Error, Result};
 use ds4_gguf::Error as FileError;
 use ds4_model::BindError;
+use ds4_model::synthetic::SynthError;
 
 /// The exit code of a verb; an error is explained on stderr.
 pub(crate) fn end(done: Result<()>) -> ExitCode {
@@ -58,18 +59,24 @@ fn hint(error: &Error) -> Option<&'static str> {
     if let Some(hinted) = error.downcast_ref::<Hinted>() {
         return Some(hinted.hint);
     }
-    let mut causes = error.chain();
-    causes.find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(FileError::NoSpace { .. }), _) => {
-            Some("free some space, write elsewhere, or share layers with --share")
+    error.chain().find_map(|cause| {
+        // A transparent error hides its inside from the chain.
+        let file = match cause.downcast_ref() {
+            Some(SynthError::File(file)) => Some(file),
+            _ => cause.downcast_ref(),
+        };
+        match (file, cause.downcast_ref()) {
+            (Some(FileError::NoSpace { .. }), _) => Some(
+                "free some space, write elsewhere, or store fewer layers: --share 1, --layers 4",
+            ),
+            (_, Some(BindError::Architecture { .. })) => {
+                Some("ds4 runs DeepSeek V4 only: files whose general.architecture is deepseek4")
+            }
+            (_, Some(BindError::Mismatch { .. })) => {
+                Some("the file is damaged, unfinished or made for another program: fetch it again")
+            }
+            _ => None,
         }
-        (_, Some(BindError::Architecture { .. })) => {
-            Some("ds4 runs DeepSeek V4 only: files whose general.architecture is deepseek4")
-        }
-        (_, Some(BindError::Mismatch { .. })) => {
-            Some("the file is damaged, unfinished or made for another program: fetch it again")
-        }
-        _ => None,
     })
 }
 
