@@ -7,6 +7,7 @@
 mod inspect;
 mod manners;
 mod synth;
+mod tokenize;
 mod units;
 
 use std::process::ExitCode;
@@ -37,12 +38,14 @@ A verb explains itself: ds4 help inspect";
 enum Verb {
     Inspect(inspect::Args),
     Synth(synth::Args),
+    Tokenize(tokenize::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Synth(args) => synth::run(&args),
+        Verb::Tokenize(args) => tokenize::run(&args),
     };
     manners::end(done)
 }
