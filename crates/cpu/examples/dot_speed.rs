@@ -59,7 +59,11 @@ fn main() {
     println!("format   level   cached GB/s  over scalar  memory GB/s  of read");
     for format in Format::all().filter(|format| format.is_weight()) {
         let mut activations = Activations::default();
-        activations.fill(Partner::of(format).expect("a weight format"), &x, WIDTH);
+        activations.fill(
+            Partner::of(format).expect("a weight format"),
+            WIDTH,
+            x.chunks(WIDTH),
+        );
         row.clear();
         encode(format, &x, &mut row).expect("whole blocks");
         for place in matrix.chunks_exact_mut(row.len()) {

@@ -1,9 +1,12 @@
 //! Attention of one token: all heads over the rows it sees, in one pass with a running softmax.
 
-use crate::product::dot;
+use crate::dot::Simd;
 
 /// Rows decoded at a time; a tile of them stays in the second-level cache for all heads.
 pub(crate) const TILE: usize = 32;
+
+/// Lanes in which products are added.
+const LANES: usize = 16;
 
 /// The running softmax of every head of one token.
 pub(crate) struct Heads<'a> {
@@ -14,6 +17,8 @@ pub(crate) struct Heads<'a> {
     /// Largest score so far and sum of exponentials, by head.
     pub(crate) state: &'a mut [(f32, f32)],
     pub(crate) d: usize,
+    /// Instructions the loops are compiled for.
+    pub(crate) simd: Simd,
 }
 
 impl Heads<'_> {
@@ -25,8 +30,36 @@ impl Heads<'_> {
         }
     }
 
-    /// Joins the rows of a tile, `(rows, D)`.
+    /// Joins the rows of a tile, `(rows, D)`, at most [`TILE`] of them.
     pub(crate) fn join(&mut self, tile: &[f32]) {
+        match self.simd {
+            Simd::Scalar => self.join_with::<false>(tile),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is chosen only where the machine has it.
+            Simd::Avx2 => unsafe { self.join_avx2(tile) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level is chosen only where the machine has it.
+            Simd::Avx512 => unsafe { self.join_avx512(tile) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Simd::Avx2 | Simd::Avx512 => unreachable!("levels of another machine"),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn join_avx2(&mut self, tile: &[f32]) {
+        self.join_with::<true>(tile);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl,fma")]
+    fn join_avx512(&mut self, tile: &[f32]) {
+        self.join_with::<true>(tile);
+    }
+
+    /// The loops, compiled once for each level.
+    #[inline(always)]
+    fn join_with<const FUSED: bool>(&mut self, tile: &[f32]) {
         let d = self.d;
         let scale = 1.0 / (d as f32).sqrt();
         let mut scores = [0.0f32; TILE];
@@ -39,7 +72,7 @@ impl Heads<'_> {
             let scores = &mut scores[..tile.len() / d];
             let mut top = *max;
             for (score, row) in scores.iter_mut().zip(tile.chunks_exact(d)) {
-                *score = dot(q, row) * scale;
+                *score = dot::<FUSED>(q, row) * scale;
                 top = top.max(*score);
             }
             if top > *max {
@@ -52,7 +85,7 @@ impl Heads<'_> {
                 let p = (score - top).exp();
                 *sum += p;
                 for (o, v) in out.iter_mut().zip(row) {
-                    *o += p * v;
+                    *o = fused::<FUSED>(p, *v, *o);
                 }
             }
         }
@@ -65,4 +98,32 @@ impl Heads<'_> {
             out.iter_mut().for_each(|o| *o *= share);
         }
     }
+}
+
+/// `a b + c`, in one rounding where the machine does that in one instruction.
+#[inline(always)]
+fn fused<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+#[inline(always)]
+fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane = fused::<FUSED>(*a, *b, *lane);
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    // Pairwise, so that the error grows with the logarithm of the lanes.
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+        width /= 2;
+    }
+    lanes[0] + rest
 }

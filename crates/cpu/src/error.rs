@@ -4,6 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::dot::Simd;
+
 /// An error of the CPU backend.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -14,6 +16,12 @@ pub enum Error {
         bytes: usize,
         /// What the system said.
         source: Option<io::Error>,
+    },
+    /// Vector instructions this machine does not have.
+    #[error("this machine has no {simd:?} instructions")]
+    Simd {
+        /// The level asked for.
+        simd: Simd,
     },
     /// A plan with more rows than buffers were made for.
     #[error(

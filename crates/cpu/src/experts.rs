@@ -3,9 +3,10 @@
 use ds4_model::Shape;
 use ds4_model::weights::Ffn;
 
+use crate::dot::Activations;
 use crate::hyper::sigmoid;
+use crate::kernels::Kernels;
 use crate::pool::Pool;
-use crate::product::dot;
 use crate::share::Shared;
 use crate::tensor::Tensor;
 
@@ -64,31 +65,66 @@ impl Groups {
     }
 }
 
+/// Activations of the routed experts and of the shared one, whose weights may be in formats of different forms.
+#[derive(Debug, Default)]
+pub(crate) struct Sides {
+    routed: Activations,
+    shared: Activations,
+}
+
+impl Sides {
+    fn of(&self, is_shared: bool) -> &Activations {
+        if is_shared {
+            &self.shared
+        } else {
+            &self.routed
+        }
+    }
+}
+
 /// Everything the two phases need.
 pub(crate) struct Work<'a> {
     pub(crate) pool: &'a Pool,
+    pub(crate) kernels: &'a Kernels,
     pub(crate) groups: &'a Groups,
     pub(crate) shape: &'a Shape,
     pub(crate) routed: &'a Ffn<Tensor>,
     pub(crate) shared: &'a Ffn<Tensor>,
-    /// The experts' input, `(n, E)`.
-    pub(crate) x: &'a [f32],
 }
 
 impl Work<'_> {
-    /// The weight and first row of expert `e`; the last one is the shared expert.
-    fn expert<'t>(&self, e: u32, routed: &'t Tensor, shared: &'t Tensor) -> (&'t Tensor, usize) {
-        if e as usize == self.shape.experts {
+    /// The last expert is the shared one.
+    fn is_shared(&self, expert: u32) -> bool {
+        expert as usize == self.shape.experts
+    }
+
+    /// The weight and first row of an expert.
+    fn weight<'t>(&self, e: u32, routed: &'t Tensor, shared: &'t Tensor) -> (&'t Tensor, usize) {
+        if self.is_shared(e) {
             (shared, 0)
         } else {
             (routed, e as usize * routed.rows)
         }
     }
 
-    /// First phase: `hidden = weight * silu(gate) * up` for every (token, expert) pair.
-    pub(crate) fn gate_up(&self, hidden: &mut [f32], locals: &mut [Vec<f32>]) {
+    /// First phase: `hidden = weight * silu(gate) * up` for every (token, expert) pair; `x` is `(n, E)`.
+    pub(crate) fn gate_up(
+        &self,
+        hidden: &mut [f32],
+        x: &[f32],
+        sides: &mut Sides,
+        locals: &mut [Vec<f32>],
+    ) {
         let (e, f) = (self.shape.hidden, self.shape.expert_width);
         let limit = self.shape.swiglu_limit;
+        let partner = |w: &Tensor| self.kernels.partner(w.format);
+        sides
+            .routed
+            .fill(partner(&self.routed.gate), e, x.chunks_exact(e));
+        sides
+            .shared
+            .fill(partner(&self.shared.gate), e, x.chunks_exact(e));
+        let sides = &*sides;
         let chunk = 32.min(f);
         let per_expert = f.div_ceil(chunk);
         let hidden = Shared::new(hidden);
@@ -97,28 +133,56 @@ impl Work<'_> {
             .run(self.groups.busy.len() * per_expert, |worker, task| {
                 // SAFETY: worker numbers are not shared by calls that run at the same time.
                 let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
-                local.resize(2 * e, 0.0);
-                let (gate_row, up_row) = local.split_at_mut(e);
                 let expert = self.groups.busy[task / per_expert];
-                let (gate, at) = self.expert(expert, &self.routed.gate, &self.shared.gate);
-                let (up, _) = self.expert(expert, &self.routed.up, &self.shared.up);
+                let members = self.groups.members(expert);
+                let tokens = || members.iter().map(|(token, ..)| *token as usize);
+                let x = sides.of(self.is_shared(expert));
+                let (gate, at) = self.weight(expert, &self.routed.gate, &self.shared.gate);
+                let (up, _) = self.weight(expert, &self.routed.up, &self.shared.up);
                 let first = task % per_expert * chunk;
                 for row in first..(first + chunk).min(f) {
-                    gate.decode_row(at + row, gate_row);
-                    up.decode_row(at + row, up_row);
-                    for &(token, place, weight) in self.groups.members(expert) {
-                        let x = &self.x[token as usize * e..][..e];
-                        let h = swiglu(dot(gate_row, x), dot(up_row, x), limit) * weight;
-                        // SAFETY: each (pair, row) belongs to one task.
-                        unsafe { hidden.set(place as usize * f + row, h) };
-                    }
+                    // Members of an expert stand together in the hidden buffer, in order.
+                    let place = |i: usize| members[i].1 as usize * f + row;
+                    let mut i = 0;
+                    self.kernels
+                        .meet(gate, at + row, local, x, tokens(), |_, value| {
+                            // SAFETY: each (pair, row) belongs to one task.
+                            unsafe { hidden.set(place(i), value) };
+                            i += 1;
+                        });
+                    i = 0;
+                    self.kernels
+                        .meet(up, at + row, local, x, tokens(), |_, value| {
+                            // SAFETY: as above.
+                            let gate = unsafe { hidden.get(place(i)) };
+                            let h = swiglu(gate, value, limit) * members[i].2;
+                            // SAFETY: as above.
+                            unsafe { hidden.set(place(i), h) };
+                            i += 1;
+                        });
                 }
             });
     }
 
     /// Second phase: `y = sum of down(hidden)`, in order of experts, the shared one last.
-    pub(crate) fn down(&self, y: &mut [f32], hidden: &[f32], locals: &mut [Vec<f32>]) {
+    pub(crate) fn down(
+        &self,
+        y: &mut [f32],
+        hidden: &[f32],
+        sides: &mut Sides,
+        locals: &mut [Vec<f32>],
+    ) {
         let (e, f) = (self.shape.hidden, self.shape.expert_width);
+        let routed_rows = self.groups.starts[self.shape.experts] as usize;
+        let (routed, shared) = hidden.split_at(routed_rows * f);
+        let partner = |w: &Tensor| self.kernels.partner(w.format);
+        sides
+            .routed
+            .fill(partner(&self.routed.down), f, routed.chunks_exact(f));
+        sides
+            .shared
+            .fill(partner(&self.shared.down), f, shared.chunks_exact(f));
+        let sides = &*sides;
         y.fill(0.0);
         let chunk = 16.min(e);
         let y = Shared::new(y);
@@ -126,19 +190,23 @@ impl Work<'_> {
         self.pool.run(e.div_ceil(chunk), |worker, task| {
             // SAFETY: worker numbers are not shared by calls that run at the same time.
             let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
-            local.resize(f, 0.0);
             for row in task * chunk..(task * chunk + chunk).min(e) {
                 for &expert in &self.groups.busy {
-                    let (down, at) = self.expert(expert, &self.routed.down, &self.shared.down);
-                    down.decode_row(at + row, local);
-                    for &(token, place, _) in self.groups.members(expert) {
-                        let more = dot(local, &hidden[place as usize * f..][..f]);
-                        let at = token as usize * e + row;
-                        // SAFETY: each row of the output belongs to one task.
-                        let before = unsafe { y.get(at) };
-                        // SAFETY: as above.
-                        unsafe { y.set(at, before + more) };
-                    }
+                    let (down, at) = self.weight(expert, &self.routed.down, &self.shared.down);
+                    let members = self.groups.members(expert);
+                    let is_shared = self.is_shared(expert);
+                    let before = if is_shared { routed_rows } else { 0 };
+                    let places = members.iter().map(|(_, place, _)| *place as usize - before);
+                    let mut tokens = members.iter().map(|(token, ..)| *token as usize);
+                    let h = sides.of(is_shared);
+                    self.kernels
+                        .meet(down, at + row, local, h, places, |_, more| {
+                            let token = tokens.next().expect("one token for each member");
+                            // SAFETY: each row of the output belongs to one task.
+                            let sum = unsafe { y.get(token * e + row) } + more;
+                            // SAFETY: as above.
+                            unsafe { y.set(token * e + row, sum) };
+                        });
                 }
             }
         });

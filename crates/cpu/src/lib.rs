@@ -16,6 +16,7 @@ pub mod dot;
 mod error;
 mod experts;
 mod hyper;
+mod kernels;
 mod kv;
 mod memory;
 mod norm;
@@ -29,9 +30,13 @@ mod tensor;
 
 use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowCodec, RowFormat, Shape};
 
+use crate::dot::{Activations, Dots, Simd};
+use crate::kernels::Kernels;
+
 pub use buffer::{Buffer, Picks};
 pub use error::Error;
 pub use hyper::{Split, split};
+pub use kernels::Arithmetic;
 pub use pool::Pool;
 pub use tensor::Tensor;
 
@@ -40,6 +45,10 @@ pub use tensor::Tensor;
 pub struct Options {
     /// Workers, the caller included.
     pub threads: usize,
+    /// What activations are multiplied as.
+    pub arithmetic: Arithmetic,
+    /// Vector instructions to use; the best this machine has when not given.
+    pub simd: Option<Simd>,
     /// How rows are stored.
     pub rows: RowFormat,
     /// Whether rows are rounded as trained.
@@ -60,6 +69,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            arithmetic: Arithmetic::Blocks,
+            simd: None,
             rows: RowFormat::Packed,
             rounding: Rounding::Model,
             draft: false,
@@ -91,6 +102,9 @@ pub struct Cpu {
     candidates: Vec<Vec<select::Scored>>,
     /// Mixes of the hyper-connections, or rows on their way out of a compressor.
     raw: Vec<f32>,
+    kernels: Kernels,
+    activations: Activations,
+    sides: experts::Sides,
     groups: experts::Groups,
     /// Hidden activations of the experts.
     hidden: Vec<f32>,
@@ -100,6 +114,10 @@ impl Cpu {
     /// A backend for a model of this shape.
     pub fn new(shape: Shape, options: Options) -> Result<Self, Error> {
         let geometry = KvGeometry::new(&shape, options.rows, options.draft);
+        let dots = match options.simd {
+            Some(simd) => Dots::of(simd).ok_or(Error::Simd { simd })?,
+            None => Dots::detect(),
+        };
         let pool = Pool::new(options.threads);
         let workers = pool.workers();
         let pairs = shape.rotary / 2 * options.max_rows;
@@ -113,6 +131,12 @@ impl Cpu {
             locals: vec![Vec::new(); workers],
             candidates: vec![Vec::new(); workers],
             raw: Vec::new(),
+            kernels: Kernels {
+                dots,
+                arithmetic: options.arithmetic,
+            },
+            activations: Activations::default(),
+            sides: experts::Sides::default(),
             groups: experts::Groups::default(),
             hidden: Vec::new(),
             pool,

@@ -5,7 +5,7 @@ use ds4_model::{Ops, Ratio, RopeTable, RowSet, Seen, Site, Stream, rope};
 
 use crate::attend::{Heads, TILE};
 use crate::experts::Work;
-use crate::product::{Inputs, dot, product};
+use crate::product::{Bench, Results, product};
 use crate::route::{Choice, choose};
 use crate::select::keep_best;
 use crate::share::Shared;
@@ -114,7 +114,7 @@ impl Ops for Cpu {
             let share = norm::inverse_rms(flat, self.shape.norm_epsilon);
             let weights = std::array::from_fn(|i| {
                 hc.mix.decode_row(i, &mut row);
-                let mix = dot(&row, flat) * share;
+                let mix = self.kernels.floats(&row, flat) * share;
                 hyper::sigmoid(mix * scale + base[i]) + self.shape.hyper_epsilon
             });
             hyper::collapse(x, flat, weights);
@@ -133,14 +133,13 @@ impl Ops for Cpu {
     }
 
     fn matmul(&mut self, out: &mut Buffer, x: &Buffer, w: &Tensor) -> Done {
-        let count = self.rows(x) * (x.width / w.cols);
-        let inputs = Inputs {
-            data: &x.data,
-            stride: w.cols,
-            count,
+        let values = self.rows(x) * x.width;
+        let inputs = x.data[..values].chunks_exact(w.cols);
+        let out = Results {
+            data: &mut out.data,
+            stride: w.rows,
         };
-        let out = (&mut out.data[..], w.rows);
-        product(&self.pool, &mut self.locals, w, 0..w.rows, inputs, out);
+        product(&mut self.bench(), w, 0..w.rows, inputs, out);
         Ok(())
     }
 
@@ -275,6 +274,7 @@ impl Ops for Cpu {
                 out,
                 state: &mut state[..h],
                 d,
+                simd: self.kernels.dots.simd(),
             };
             heads.begin(sinks);
             let mut filled = 0;
@@ -313,16 +313,21 @@ impl Ops for Cpu {
 
     fn output_groups(&mut self, low: &mut Buffer, heads: &Buffer, a: &Tensor) -> Done {
         let rank = self.shape.output_rank;
+        let stride = low.width;
         for group in 0..self.shape.output_groups {
-            let inputs = Inputs {
-                data: &heads.data[group * a.cols..],
-                stride: heads.width,
-                count: self.plan.len(),
+            let rows = heads.data.chunks_exact(heads.width).take(self.plan.len());
+            let inputs = rows.map(|row| &row[group * a.cols..][..a.cols]);
+            let out = Results {
+                data: &mut low.data[group * rank..],
+                stride,
             };
-            let rows = group * rank..(group + 1) * rank;
-            let stride = low.width;
-            let out = (&mut low.data[group * rank..], stride);
-            product(&self.pool, &mut self.locals, a, rows, inputs, out);
+            product(
+                &mut self.bench(),
+                a,
+                group * rank..(group + 1) * rank,
+                inputs,
+                out,
+            );
         }
         Ok(())
     }
@@ -372,16 +377,18 @@ impl Ops for Cpu {
         }
         let work = Work {
             pool: &self.pool,
+            kernels: &self.kernels,
             groups: &self.groups,
             shape: &self.shape,
             routed,
             shared,
-            x: &x.data,
         };
-        work.gate_up(&mut self.hidden[..rows], &mut self.locals);
+        let (hidden, x) = (&mut self.hidden[..rows], &x.data[..n * x.width]);
+        work.gate_up(hidden, x, &mut self.sides, &mut self.locals);
         work.down(
-            &mut y.data[..n * x.width],
-            &self.hidden[..rows],
+            &mut y.data[..x.len()],
+            hidden,
+            &mut self.sides,
             &mut self.locals,
         );
         Ok(())
@@ -397,6 +404,15 @@ impl Cpu {
         match buffer.rows {
             RowSet::All => self.plan.len(),
             RowSet::Outputs => self.plan.outputs().len(),
+        }
+    }
+
+    fn bench(&mut self) -> Bench<'_> {
+        Bench {
+            pool: &self.pool,
+            kernels: &self.kernels,
+            locals: &mut self.locals,
+            activations: &mut self.activations,
         }
     }
 
@@ -419,13 +435,14 @@ impl Cpu {
         if self.raw.len() < n * width {
             self.raw.resize(n * width, 0.0);
         }
-        let inputs = Inputs {
-            data: &streams.data,
-            stride: streams.width,
-            count: n,
+        let mut raw = std::mem::take(&mut self.raw);
+        let inputs = streams.data.chunks_exact(streams.width).take(n);
+        let out = Results {
+            data: &mut raw,
+            stride: width,
         };
-        let out = (&mut self.raw[..], width);
-        product(&self.pool, &mut self.locals, &hc.mix, 0..width, inputs, out);
+        product(&mut self.bench(), &hc.mix, 0..width, inputs, out);
+        self.raw = raw;
         for (row, mix) in self.raw.chunks_exact_mut(width).take(n).enumerate() {
             let share = norm::inverse_rms(streams.row(row), self.shape.norm_epsilon);
             mix.iter_mut().for_each(|m| *m *= share);
@@ -554,7 +571,9 @@ impl Cpu {
             let place = self.memory.row_range(slot, at.layer, Stream::Index, id);
             self.codec.read_index(&self.memory.arena[place], key);
             let heads = q.chunks_exact(d).zip(head_weights);
-            let score: f32 = heads.map(|(q, w)| dot(q, key).max(0.0) * w).sum();
+            let score: f32 = heads
+                .map(|(q, w)| self.kernels.floats(q, key).max(0.0) * w)
+                .sum();
             out.push((id as u32, score * scale));
         }
     }

@@ -2,73 +2,61 @@
 
 use std::ops::Range;
 
+use crate::dot::Activations;
+use crate::kernels::Kernels;
 use crate::pool::Pool;
 use crate::share::Shared;
 use crate::tensor::Tensor;
 
-/// Rows of activations: `count` rows, one every `stride` floats.
-#[derive(Clone, Copy)]
-pub(crate) struct Inputs<'a> {
-    pub(crate) data: &'a [f32],
+/// Where products are computed: the workers and what they work with.
+pub(crate) struct Bench<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) kernels: &'a Kernels,
+    /// One working buffer a worker.
+    pub(crate) locals: &'a mut [Vec<f32>],
+    /// Activations in the form of the weight at hand.
+    pub(crate) activations: &'a mut Activations,
+}
+
+/// Rows of results: one every `stride` floats.
+pub(crate) struct Results<'a> {
+    pub(crate) data: &'a mut [f32],
     pub(crate) stride: usize,
-    pub(crate) count: usize,
 }
 
-impl Inputs<'_> {
-    pub(crate) fn row(&self, row: usize, width: usize) -> &[f32] {
-        &self.data[row * self.stride..][..width]
-    }
-}
-
-/// Sum of products, in sixteen lanes.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    debug_assert_eq!(a.len(), b.len());
-    let mut lanes = [0.0f32; 16];
-    let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a.iter().zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    // Pairwise, so that the error grows with the logarithm of the lanes.
-    let mut width = 8;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-        width /= 2;
-    }
-    lanes[0] + rest
-}
-
-/// `out[t][r] = x[t] . w[r]` for the weight rows `rows`; `out` holds a row of `out_stride` floats for each input, in which
-/// weight row r goes to place `r - rows.start`.
-pub(crate) fn product(
-    pool: &Pool,
-    locals: &mut [Vec<f32>],
+/// `out[t][r - rows.start] = x[t] . w[r]` for the weight rows `rows` and all rows of `x`.
+pub(crate) fn product<'x>(
+    bench: &mut Bench<'_>,
     w: &Tensor,
     rows: Range<usize>,
-    x: Inputs<'_>,
-    out: (&mut [f32], usize),
+    x: impl ExactSizeIterator<Item = &'x [f32]>,
+    out: Results<'_>,
 ) {
-    let (out, out_stride) = out;
-    assert!(out.len() >= x.count * out_stride && rows.len() <= out_stride);
-    let chunk = rows.len().div_ceil(pool.workers() * 8).max(8);
-    let out = Shared::new(out);
-    let locals = Shared::new(locals);
-    pool.run(rows.len().div_ceil(chunk), |worker, task| {
+    let count = x.len();
+    let stride = out.stride;
+    assert!(out.data.len() >= (count.max(1) - 1) * stride + rows.len() && rows.len() <= stride);
+    bench
+        .activations
+        .fill(bench.kernels.partner(w.format), w.cols, x);
+    let (kernels, activations) = (bench.kernels, &*bench.activations);
+    let chunk = rows.len().div_ceil(bench.pool.workers() * 8).max(8);
+    let out = Shared::new(out.data);
+    let locals = Shared::new(bench.locals);
+    bench.pool.run(rows.len().div_ceil(chunk), |worker, task| {
         // SAFETY: worker numbers are not shared by calls that run at the same time.
         let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
-        local.resize(w.cols, 0.0);
         for place in task * chunk..(task * chunk + chunk).min(rows.len()) {
-            w.decode_row(rows.start + place, local);
-            for t in 0..x.count {
-                let value = dot(local, x.row(t, w.cols));
-                // SAFETY: each place belongs to the one task that has its weight row.
-                unsafe { out.set(t * out_stride + place, value) };
-            }
+            kernels.meet(
+                w,
+                rows.start + place,
+                local,
+                activations,
+                0..count,
+                |t, value| {
+                    // SAFETY: each place belongs to the one task that has its weight row.
+                    unsafe { out.set(t * stride + place, value) };
+                },
+            );
         }
     });
 }

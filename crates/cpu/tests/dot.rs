@@ -89,7 +89,7 @@ fn caps(format: Format, row: &[u8], values: &[f32]) -> Vec<f64> {
 /// Compares all levels with each other and the decoded values on one row.
 fn check(format: Format, row: &[u8], x: &[f32]) -> Result<(), TestCaseError> {
     let mut activations = Activations::default();
-    activations.fill(Partner::of(format).expect("a weight format"), x, x.len());
+    activations.fill(Partner::of(format).expect("a weight format"), x.len(), [x]);
     let activations = activations.row(0);
 
     let mut w = vec![0.0; x.len()];
@@ -210,7 +210,7 @@ fn small_whole_numbers_come_out_exactly() {
     let mut x = [1.0; 32];
     x[5] = 127.0;
     let mut activations = Activations::default();
-    activations.fill(Partner::Q8, &x, 32);
+    activations.fill(Partner::Q8, 32, x.chunks(32));
     let expected = (0..32).sum::<i32>() + 126 * 5;
     for simd in Simd::ALL {
         if let Some(dots) = Dots::of(simd) {
@@ -231,7 +231,7 @@ fn what_is_not_finite_shows() {
             let mut x = [1.0; 512];
             x[300] = value;
             let mut activations = Activations::default();
-            activations.fill(Partner::of(format).unwrap(), &x, 512);
+            activations.fill(Partner::of(format).unwrap(), 512, x.chunks(512));
             for simd in Simd::ALL {
                 if let Some(dots) = Dots::of(simd) {
                     let got = dots.dot(format, &row, activations.row(0));
@@ -251,7 +251,7 @@ fn rows_of_activations_are_kept_apart() {
         (Partner::Q8, Format::Q8_0),
         (Partner::Q8K, Format::Q2K),
     ] {
-        activations.fill(partner, &x, 256);
+        activations.fill(partner, 256, x.chunks(256));
         assert_eq!(Partner::of(format), Some(partner));
         for row in 0..4 {
             let got = dequantised(activations.row(row));
@@ -280,7 +280,7 @@ fn the_fastest_level_is_chosen() {
 #[should_panic(expected = "Q2_K has no dot product with Q8")]
 fn the_wrong_partner_is_refused() {
     let mut activations = Activations::default();
-    activations.fill(Partner::Q8, &[1.0; 256], 256);
+    activations.fill(Partner::Q8, 256, [&[1.0; 256][..]]);
     Dots::SCALAR.dot(Format::Q2K, &[0; 84], activations.row(0));
 }
 
@@ -288,7 +288,7 @@ fn the_wrong_partner_is_refused() {
 #[should_panic(expected = "differ in length")]
 fn another_length_is_refused() {
     let mut activations = Activations::default();
-    activations.fill(Partner::Q8, &[1.0; 64], 64);
+    activations.fill(Partner::Q8, 64, [&[1.0; 64][..]]);
     let row = [0; size_of::<Mxfp4>() * 3];
     Dots::SCALAR.dot(Format::Mxfp4, &row, activations.row(0));
 }

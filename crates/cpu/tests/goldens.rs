@@ -1,14 +1,24 @@
 //! The scalar reference against the goldens: every position, exact and rounded, and however the prompt is cut.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 mod rigs;
 
+use ds4_cpu::Options;
+use ds4_cpu::dot::Simd;
 use ds4_model::{Outputs, RowFormat};
 use ds4_truth::{Mode, Model, check, golden};
 use rigs::{exact, options, rig};
 
-fn exact_prompt(model: Model) {
+fn exact_prompt(model: Model, simd: Option<Simd>) {
     let golden = model.whole(Mode::Exact);
-    let mut rig = rig(model, exact(&golden));
+    let mut rig = rig(
+        model,
+        Options {
+            simd,
+            ..exact(&golden)
+        },
+    );
     let found = rig.prompt(0, &golden.prompt, 512);
     let distance = check::logits(&found, &golden.logits, 5e-4);
     eprintln!("{model:?} exact: {distance:?}");
@@ -17,17 +27,19 @@ fn exact_prompt(model: Model) {
 
 #[test]
 fn tiny_exact() {
-    exact_prompt(Model::Tiny);
+    exact_prompt(Model::Tiny, Some(Simd::Scalar));
+    exact_prompt(Model::Tiny, None);
 }
 
 #[test]
 fn mini_exact() {
-    exact_prompt(Model::Mini);
+    exact_prompt(Model::Mini, Some(Simd::Scalar));
+    exact_prompt(Model::Mini, None);
 }
 
 #[test]
 fn wide_exact() {
-    exact_prompt(Model::Wide);
+    exact_prompt(Model::Wide, None);
 }
 
 /// Roundings flip a code here and there, and a flipped code may change a selection and all that follows: so medians and

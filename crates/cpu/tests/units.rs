@@ -1,5 +1,7 @@
 //! Single operations of the CPU backend against the goldens of the float64 reference.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 use ds4_model::synthetic::mini;
 use serde_json::Value;
 

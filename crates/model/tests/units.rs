@@ -1,5 +1,7 @@
 //! Single operations against the goldens of the float64 reference.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
 use ds4_model::hadamard::hadamard;
 use ds4_model::synthetic::mini;
 use ds4_model::{Frequencies, RopeTable};

@@ -109,32 +109,37 @@ impl Activations {
     /// Replaces the contents by `rows`, rows of `width` values each, in the form `partner`.
     ///
     /// # Panics
-    /// If `rows` is not whole rows, or a row not whole blocks of the form.
-    pub fn fill(&mut self, partner: Partner, rows: &[f32], width: usize) {
-        assert!(
-            rows.len().is_multiple_of(width),
-            "activations are whole rows"
-        );
+    /// If a row has another width, or is not whole blocks of the form.
+    pub fn fill<'a>(
+        &mut self,
+        partner: Partner,
+        width: usize,
+        rows: impl IntoIterator<Item = &'a [f32]>,
+    ) {
         self.width = width;
         self.f32.clear();
         self.q8.clear();
         self.q8_k.clear();
-        match partner {
-            Partner::F32 => self.f32.extend_from_slice(rows),
-            Partner::Q8 => {
-                assert!(
-                    width.is_multiple_of(32),
-                    "a row of {width} is not whole blocks of 32"
-                );
-                self.q8.extend(rows.as_chunks().0.iter().map(Q8::quantise));
-            }
-            Partner::Q8K => {
-                assert!(
-                    width.is_multiple_of(256),
-                    "a row of {width} is not whole blocks of 256"
-                );
-                self.q8_k
-                    .extend(rows.as_chunks().0.iter().map(Q8K::quantise));
+        for row in rows {
+            assert_eq!(row.len(), width, "activations are rows of one width");
+            match partner {
+                Partner::F32 => self.f32.extend_from_slice(row),
+                Partner::Q8 => {
+                    let (blocks, rest) = row.as_chunks();
+                    assert!(
+                        rest.is_empty(),
+                        "a row of {width} is not whole blocks of 32"
+                    );
+                    self.q8.extend(blocks.iter().map(Q8::quantise));
+                }
+                Partner::Q8K => {
+                    let (blocks, rest) = row.as_chunks();
+                    assert!(
+                        rest.is_empty(),
+                        "a row of {width} is not whole blocks of 256"
+                    );
+                    self.q8_k.extend(blocks.iter().map(Q8K::quantise));
+                }
             }
         }
     }

@@ -1,8 +1,14 @@
-//! Golden models on the CPU backend.
+//! Golden and synthetic models on the CPU backend.
+
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "each test binary uses its part of these"
+)]
 
 use std::sync::OnceLock;
 
-use ds4_cpu::{Cpu, Options, Tensor};
+use ds4_cpu::{Arithmetic, Cpu, Options, Tensor};
 use ds4_model::synthetic::Synthetic;
 use ds4_model::{Recipe, Rounding, RowFormat, Shape, Weights};
 use ds4_truth::golden::Whole;
@@ -12,6 +18,8 @@ use ds4_truth::{Model, Rig};
 pub(crate) fn options(rows: RowFormat, golden: &Whole) -> Options {
     Options {
         threads: 2,
+        arithmetic: Arithmetic::Float,
+        simd: None,
         rows,
         rounding: Rounding::Model,
         draft: true,
@@ -41,7 +49,17 @@ pub(crate) fn rig(model: Model, options: Options) -> Rig<Cpu> {
 
 fn make(model: Model) -> (Shape, Weights<Tensor>) {
     let shape = Shape::from_config(model.config()).unwrap();
-    let synthetic = Synthetic::reference(shape, 1, Recipe::FLOAT);
+    weights(&shape, Recipe::FLOAT)
+}
+
+/// The synthetic model of a shape in a recipe.
+pub(crate) fn made(shape: &Shape, recipe: Recipe, options: Options) -> Rig<Cpu> {
+    let (shape, weights) = weights(shape, recipe);
+    Rig::new(Cpu::new(shape.clone(), options).unwrap(), &shape, weights)
+}
+
+fn weights(shape: &Shape, recipe: Recipe) -> (Shape, Weights<Tensor>) {
+    let synthetic = Synthetic::reference(shape.clone(), 1, recipe);
     let (shape, mut weights) = Weights::bind(&synthetic.model().unwrap()).unwrap();
     weights
         .bind_draft(&synthetic.draft().unwrap(), &shape)
