@@ -4,7 +4,7 @@
 //! (docs/tokenizer.md). This is one left-to-right scan that gives the same pieces. What makes that
 //! possible: the first two stages cut out digits and runs of ideographs and kana whatever stands
 //! around them, so for the third stage those are the ends of its text, and it is enough to know
-//! which *side* of the second stage a stretch is on ([`CJK`]). Within a stretch each alternative is
+//! which *side* of the second stage a stretch is on (`CJK`). Within a stretch each alternative is
 //! decided by the class of the first character and the one behind it.
 //!
 //! Every character is looked at a bounded number of times, so the scan is linear on any text.
