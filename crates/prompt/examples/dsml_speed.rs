@@ -1,7 +1,8 @@
 //! How fast generated text is read: `cargo run --release -p ds4-prompt --example dsml_speed`.
 //!
-//! Prints megabytes per second on this machine, and the same as a share of checking that the bytes are UTF-8, which any
-//! reader must do at least. The hostile inputs show that no text costs much more than another.
+//! Prints megabytes per second on this machine, and the same as a share of checking that the bytes
+//! are UTF-8, which any reader must do at least. The hostile inputs show that no text costs much
+//! more than another.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -11,9 +12,11 @@ use std::time::Instant;
 use ds4_prompt::Piece;
 use ds4_prompt::dsml::{Begin, Delivery, End, Reader, Reading, ToolCall, to_markup};
 
-const PROSE: &str = "The window holds the last 128 positions; everything older is read through compressed rows. \
+const PROSE: &str = "The window holds the last 128 positions; everything older is read \
+    through compressed rows. \
     That is why a long prompt costs little to keep.\n\n";
-const CODE: &str = "fn rms_norm(x: &mut [f32], w: &[f32]) {\n    let ss: f32 = x.iter().map(|v| v * v).sum();\n    \
+const CODE: &str = "fn rms_norm(x: &mut [f32], w: &[f32]) {\n    let ss: f32 = x.iter()\
+    .map(|v| v * v).sum();\n    \
     for (v, w) in x.iter_mut().zip(w) {\n        *v *= w / (ss / n as f32).sqrt();\n    }\n}\n";
 const HTML: &str = "<table><tr><td class=\"a\">1 &lt; 2</td><td>&amp;</td></tr></table>\n";
 const CJK: &str = "模型把旧的位置压缩成行，因此长上下文几乎不占内存。これはテストです。\n";
@@ -109,7 +112,8 @@ fn main() {
         let text = unit.repeat((8 << 20) / unit.len());
         report(name, text.as_bytes(), &Reading::default(), 64 << 10);
     }
-    let value = "<｜DSML｜tool_calls><｜DSML｜invoke name=\"f\"><｜DSML｜parameter name=\"a\" string=\"true\">";
+    let value = "<｜DSML｜tool_calls><｜DSML｜invoke name=\"f\">\
+        <｜DSML｜parameter name=\"a\" string=\"true\">";
     let text = format!("{value}{}", "</｜DSML｜paramete&lt;/".repeat(200_000));
     report(
         "value full of almost closing tags",

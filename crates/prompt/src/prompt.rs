@@ -23,8 +23,9 @@ struct Span {
 
 /// A place where other prompts are likely to part from this one, or to go on.
 ///
-/// An added token stands right before or right after it, so the ids of the segments before a cut are a prefix of the
-/// ids of the whole prompt. That is why a few ends of turns (system text that runs into an answer) have none.
+/// An added token stands right before or right after it, so the ids of the segments before a cut
+/// are a prefix of the ids of the whole prompt. That is why a few ends of turns (system text that
+/// runs into an answer) have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// How many segments lie before it.
@@ -38,9 +39,11 @@ pub struct Cut {
 pub enum CutKind {
     /// System text with its tools and response format: what all conversations of one client share.
     System,
-    /// A user turn, before the assistant's opening: a later request may open the same turn without its reasoning.
+    /// A user turn, before the assistant's opening: a later request may open the same turn without
+    /// its reasoning.
     User,
-    /// An assistant turn, after its EOS: where the next request goes on, and where an edited question forks.
+    /// An assistant turn, after its EOS: where the next request goes on, and where an edited
+    /// question forks.
     Assistant,
 }
 

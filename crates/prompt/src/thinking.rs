@@ -1,8 +1,8 @@
 //! Whether the model reasons before it answers, how hard, and what the prompt says to make it so.
 //!
-//! Two generations of checkpoints share one protocol and differ in a single place: which fixed text stands after BOS for
-//! which effort. Nothing in a weight file says which generation it is, so [`Generation`] is a setting, guessed at most
-//! from the model's name.
+//! Two generations of checkpoints share one protocol and differ in a single place: which fixed text
+//! stands after BOS for which effort. Nothing in a weight file says which generation it is, so
+//! [`Generation`] is a setting, guessed at most from the model's name.
 
 /// Which checkpoints the prompt is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,7 +10,8 @@ pub enum Generation {
     /// The first release, April 2026. Reasoning is ordinary or maximal.
     #[default]
     April,
-    /// The 0731 checkpoints: three levels, each text one level lower than before, and a new text for the highest.
+    /// The 0731 checkpoints: three levels, each text one level lower than before, and a new text
+    /// for the highest.
     July,
 }
 
@@ -41,7 +42,8 @@ impl Generation {
 /// How hard the model reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effort {
-    /// The 0731 checkpoints' ordinary reasoning; the first release knows no lower level than [`Effort::High`].
+    /// The 0731 checkpoints' ordinary reasoning; the first release knows no lower level than
+    /// [`Effort::High`].
     Low,
     /// The first release's ordinary reasoning.
     High,
@@ -58,13 +60,15 @@ pub enum Thinking {
     On(Effort),
 }
 
-/// Tokens of context below which maximal effort is not given: the models' authors ask for at least 384K.
+/// Tokens of context below which maximal effort is not given: the models' authors ask for at least
+/// 384K.
 pub const MAX_EFFORT_CONTEXT: u64 = 393_216;
 
 /// Maximal effort was asked for and the context is too small for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "effort max needs a context of {needed} tokens and this one has {context}: running with effort high \
+    "effort max needs a context of {needed} tokens and this one has {context}: \
+     running with effort high \
      (enlarge the context to get max)"
 )]
 pub struct EffortLowered {
@@ -88,7 +92,8 @@ impl Thinking {
         }
     }
 
-    /// What a context of this many tokens has room for, and a notice if that is less than was asked.
+    /// What a context of this many tokens has room for, and a notice if that is less than was
+    /// asked.
     pub fn within(self, context: u64) -> (Self, Option<EffortLowered>) {
         if self == Self::On(Effort::Max) && context < MAX_EFFORT_CONTEXT {
             let needed = MAX_EFFORT_CONTEXT;
@@ -110,9 +115,9 @@ impl Thinking {
 
 /// Maximal effort of the first release, high effort of the 0731 checkpoints.
 const ABSOLUTE_MAXIMUM: &str = "Reasoning Effort: Absolute maximum with no shortcuts permitted.\n\
-    You MUST be very thorough in your thinking and comprehensively decompose the problem to resolve \
-    the root cause, rigorously stress-testing your logic against all potential paths, edge cases, \
-    and adversarial scenarios.\n\
+    You MUST be very thorough in your thinking and comprehensively decompose the problem to \
+    resolve the root cause, rigorously stress-testing your logic against all potential paths, \
+    edge cases, and adversarial scenarios.\n\
     Explicitly write out your entire deliberation process, documenting every intermediate step, \
     considered alternative, and rejected hypothesis to ensure absolutely no assumption is left \
     unchecked.\n\n";

@@ -1,4 +1,5 @@
-//! Every recorded conversation renders to the recorded prompt, and every refused one is refused for its reason.
+//! Every recorded conversation renders to the recorded prompt, and every refused one is refused for
+//! its reason.
 
 mod vectors;
 
@@ -75,8 +76,8 @@ fn ids(case: &Value) -> Vec<TokenId> {
     list(case, "ids").iter().map(number).collect()
 }
 
-/// The recorded ids under the official policy, the same ones hardened unless data holds added tokens, and cuts that are
-/// seams of the ids in either.
+/// The recorded ids under the official policy, the same ones hardened unless data holds added
+/// tokens, and cuts that are seams of the ids in either.
 fn check_ids(id: &str, prompt: &Prompt, recorded: &[TokenId]) {
     let official = prompt.encode(&TOKENIZER, AddedTokens::AsToken);
     assert_eq!(official.ids, recorded, "{id}");

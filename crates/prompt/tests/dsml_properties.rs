@@ -1,4 +1,5 @@
-//! What must hold for any calls and any text: written calls read back identical, nothing panics, nothing is lost.
+//! What must hold for any calls and any text: written calls read back identical, nothing panics,
+//! nothing is lost.
 
 use ds4_prompt::dsml::{
     Begin, CALL_MAX, Delivery, ESCAPED_CLOSING_TAG, End, NextByte, Reader, Reading, ToolCall,
@@ -356,7 +357,8 @@ fn a_stop_string_ends_visible_text_and_nothing_else() {
 
 #[test]
 fn a_word_about_markup_hides_no_call() {
-    let call = "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+    let call = "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n</｜DSML｜invoke>\n\
+        </｜DSML｜tool_calls>";
     for before in [
         "Use <tool_calls> here.",
         "a <｜DSML｜note> b",

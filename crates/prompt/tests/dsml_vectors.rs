@@ -144,7 +144,8 @@ fn recommended(case: &Value) -> Turn {
     }
 }
 
-/// Numbers as Python reads them: the vectors were written by it, the reader keeps what the model wrote.
+/// Numbers as Python reads them: the vectors were written by it, the reader keeps what the model
+/// wrote.
 fn as_python(turn: Turn) -> Turn {
     let calls = turn.calls.into_iter();
     let calls = calls.map(|(name, arguments)| (name, parse(&arguments.to_prompt())));

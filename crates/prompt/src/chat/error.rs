@@ -7,7 +7,8 @@ use crate::json::JsonError;
 pub enum ChatError {
     /// A role nobody trained the model on.
     #[error(
-        "message {index}: unknown role {role:?} (system, developer, user, tool, assistant, latest_reminder)"
+        "message {index}: unknown role {role:?} (there are system, developer, user, tool, assistant, \
+         latest_reminder)"
     )]
     UnknownRole {
         /// Position in the list.

@@ -1,9 +1,10 @@
 //! Conversations, and the prompts they become.
 //!
-//! A [`Message`] is what a dialect of the HTTP interface, the agent or a file of the encoder's own form
-//! ([`official`]) says; it is closed and typed, so a conversation that exists can be rendered, up to the few refusals of
-//! [`ChatError`]. [`render`] prepares the list (merge, sort, drop) and writes a [`Prompt`](crate::Prompt). The layout is
-//! the model's and described in `docs/prompt.md`; what may be chosen is in [`Settings`].
+//! A [`Message`] is what a dialect of the HTTP interface, the agent or a file of the encoder's own
+//! form ([`official`]) says; it is closed and typed, so a conversation that exists can be rendered,
+//! up to the few refusals of [`ChatError`]. [`render`] prepares the list (merge, sort, drop) and
+//! writes a [`Prompt`](crate::Prompt). The layout is the model's and described in `docs/prompt.md`;
+//! what may be chosen is in [`Settings`].
 
 mod error;
 mod message;

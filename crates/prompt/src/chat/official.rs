@@ -1,8 +1,8 @@
-//! Conversations in the encoder's own JSON form: a list of messages much like the Chat Completions one, with `tools`,
-//! `response_format`, `task` and `wo_eos` on the messages they belong to.
+//! Conversations in the encoder's own JSON form: a list of messages much like the Chat Completions
+//! one, with `tools`, `response_format`, `task` and `wo_eos` on the messages they belong to.
 //!
-//! Strict, as that encoder is: an unknown role, task or effort is refused here. The HTTP dialects have their own readers,
-//! which forgive more.
+//! Strict, as that encoder is: an unknown role, task or effort is refused here. The HTTP dialects
+//! have their own readers, which forgive more.
 
 use super::{Answer, ChatError, Content, Ending, Instructions, Message, Part, Task, ToolCall};
 use crate::json::{self, Grammar, Value};
@@ -31,7 +31,8 @@ pub fn messages_of(value: &Value) -> Result<Vec<Message>, ChatError> {
     fields.map(message).collect()
 }
 
-/// The effort of its word, refusing those this generation does not have. No word is ordinary reasoning.
+/// The effort of its word, refusing those this generation does not have. No word is ordinary
+/// reasoning.
 pub fn effort(generation: Generation, word: Option<&str>) -> Result<Effort, ChatError> {
     let known = match generation {
         Generation::April => "high, max",

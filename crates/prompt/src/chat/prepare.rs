@@ -163,7 +163,8 @@ fn merge(messages: &[Message], is_context: bool) -> Vec<Turn<'_>> {
     list
 }
 
-/// Puts the results of each user turn in the order of the calls they answer; texts keep their places.
+/// Puts the results of each user turn in the order of the calls they answer; texts keep their
+/// places.
 fn sort_results(list: &mut [Turn<'_>]) {
     let mut order: HashMap<&str, usize> = HashMap::new();
     for turn in list {

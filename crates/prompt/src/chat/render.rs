@@ -7,7 +7,8 @@ use crate::json::Value;
 use crate::prompt::CutKind;
 use crate::{Generation, Prompt, Special, Thinking, dsml};
 
-/// What may be chosen about a prompt. The default is this project's; [`Settings::official`] is the reference encoder.
+/// What may be chosen about a prompt. The default is this project's; [`Settings::official`] is the
+/// reference encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Which checkpoints the prompt is for.
@@ -29,7 +30,8 @@ pub struct Settings {
 /// When earlier turns keep their reasoning in a prompt that asks for more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeepReasoning {
-    /// If tools are given, or the history has calls: inside a tool loop the model goes on from what it thought.
+    /// If tools are given, or the history has calls: inside a tool loop the model goes on from what
+    /// it thought.
     #[default]
     WithToolsOrCalls,
     /// If tools are given: the official rule.
@@ -44,7 +46,8 @@ pub enum ToolsPlace {
     /// After the system text, as the model was trained.
     #[default]
     AfterText,
-    /// Before it: conversations with the same tools and different system texts then share more of their beginning.
+    /// Before it: conversations with the same tools and different system texts then share more of
+    /// their beginning.
     BeforeText,
 }
 
@@ -88,7 +91,8 @@ pub fn render(messages: &[Message], settings: &Settings) -> Result<Prompt, ChatE
     render_after(&[], messages, settings)
 }
 
-/// What `messages` add to the prompt of `context`, which was rendered before: no BOS, no effort text.
+/// What `messages` add to the prompt of `context`, which was rendered before: no BOS, no effort
+/// text.
 pub fn render_after(
     context: &[Message],
     messages: &[Message],
@@ -157,7 +161,8 @@ impl Renderer<'_> {
         Ok(())
     }
 
-    /// Whether the assistant speaks next: the last turn, or one before its answer (a reminder may come between).
+    /// Whether the assistant speaks next: the last turn, or one before its answer (a reminder may
+    /// come between).
     fn answer_follows(&self, index: usize) -> bool {
         match self.turns.list.get(index + 1) {
             None => true,

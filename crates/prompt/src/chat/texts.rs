@@ -1,4 +1,5 @@
-//! Fixed texts of the layout: protocol data of the model, verbatim from the encoder published with it (MIT).
+//! Fixed texts of the layout: protocol data of the model, verbatim from the encoder published with
+//! it (MIT).
 
 /// Before the tool schemas.
 pub(super) const TOOLS_HEAD: &str = "## Tools\n\n\

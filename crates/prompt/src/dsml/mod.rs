@@ -1,7 +1,7 @@
 //! Tool markup, called DSML: how the model writes calls, in both directions.
 //!
-//! [`ToolCall`]s become markup in [`mod@write`]; generated text becomes [`Piece`](crate::Piece)s in [`read`]. The grammar
-//! and the reader's states are described in `docs/dsml.md`.
+//! [`ToolCall`]s become markup in [`mod@write`]; generated text becomes [`Piece`](crate::Piece)s in
+//! [`read`]. The grammar and the reader's states are described in `docs/dsml.md`.
 //!
 //! ```text
 //! <｜DSML｜tool_calls>
@@ -21,8 +21,8 @@ pub use write::{ClosingTags, OddArguments, to_markup};
 /// Ends the value of a parameter; the one sequence that no value can hold.
 pub const CLOSING_TAG: &str = "</｜DSML｜parameter>";
 
-/// What stands for [`CLOSING_TAG`] inside a string value. The reader undoes exactly this and no other entity: HTML and
-/// XML in arguments must arrive as they were written.
+/// What stands for [`CLOSING_TAG`] inside a string value. The reader undoes exactly this and no
+/// other entity: HTML and XML in arguments must arrive as they were written.
 pub const ESCAPED_CLOSING_TAG: &str = "&lt;/｜DSML｜parameter>";
 
 /// A call of a tool, as clients write it.

@@ -25,7 +25,8 @@ pub enum OddArguments {
     Refuse,
 }
 
-/// The markup of a turn's calls, without the blank line before it. Arguments that are no JSON object are text.
+/// The markup of a turn's calls, without the blank line before it. Arguments that are no JSON
+/// object are text.
 pub fn to_markup(calls: &[ToolCall]) -> String {
     let mut out = Prompt::default();
     write(calls, ClosingTags::Escaped, OddArguments::AsText, &mut out)
@@ -70,7 +71,8 @@ fn members(call: &ToolCall, odd: OddArguments) -> Result<Vec<(String, Value)>, C
     }
 }
 
-/// Parameters, one a line; nothing at all if there are none, which leaves an empty line between the invoke tags.
+/// Parameters, one a line; nothing at all if there are none, which leaves an empty line between the
+/// invoke tags.
 fn parameters(members: &[(String, Value)], closing: ClosingTags, out: &mut Prompt) {
     for (i, (key, value)) in members.iter().enumerate() {
         if i > 0 {
@@ -80,7 +82,8 @@ fn parameters(members: &[(String, Value)], closing: ClosingTags, out: &mut Promp
         name(out, key);
         let (kind, text, escape) = match value {
             Value::String(text) => ("true", text.clone(), ESCAPED_CLOSING_TAG),
-            // A `<` in JSON text stands inside a string, where this escape means the same character.
+            // A `<` in JSON text stands inside a string, where this escape means the same
+            // character.
             other => ("false", other.to_prompt(), "\\u003c/｜DSML｜parameter>"),
         };
         out.control(" string=\"");

@@ -1,13 +1,17 @@
-//! JSON text as the protocol needs it: schemas and arguments printed back the way the model was trained to see them.
+//! JSON text as the protocol needs it: schemas and arguments printed back the way the model was
+//! trained to see them.
 //!
-//! A general JSON library loses what matters here: the text of a number, the order of keys, the words `NaN` and
-//! `Infinity`, and half a surrogate pair. So this module reads text into a [`Value`] that keeps numbers as they were
-//! written, and prints it in two styles:
+//! A general JSON library loses what matters here: the text of a number, the order of keys, the
+//! words `NaN` and `Infinity`, and half a surrogate pair. So this module reads text into a
+//! [`Value`] that keeps numbers as they were written, and prints it in two styles:
 //!
-//! * [`Value::to_prompt`]: what Python's `json.dumps(x, ensure_ascii=False)` prints. The model has seen nothing else.
-//! * [`Value::to_compact`]: no white space, numbers untouched. What clients receive as call arguments.
+//! * [`Value::to_prompt`]: what Python's `json.dumps(x, ensure_ascii=False)` prints. The model has
+//!   seen nothing else.
+//! * [`Value::to_compact`]: no white space, numbers untouched. What clients receive as call
+//!   arguments.
 //!
-//! Depth and size are bounded ([`MAX_DEPTH`], [`MAX_BYTES`]); reading and printing are linear in the text.
+//! Depth and size are bounded ([`MAX_DEPTH`], [`MAX_BYTES`]); reading and printing are linear in
+//! the text.
 
 mod number;
 mod read;

@@ -1,6 +1,7 @@
 //! Numbers: kept as written, printed the way Python reads and prints them.
 
-/// A number as it was written. The text is a JSON number, or one of Python's words for non-finite values.
+/// A number as it was written. The text is a JSON number, or one of Python's words for non-finite
+/// values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Number(Box<str>);
 
@@ -39,7 +40,8 @@ impl Number {
     }
 }
 
-/// Appends `repr(value)`: the shortest digits that read back to the same double, always with a point or an exponent.
+/// Appends `repr(value)`: the shortest digits that read back to the same double, always with a
+/// point or an exponent.
 fn write_double(value: f64, out: &mut String) {
     if value.is_infinite() {
         out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });

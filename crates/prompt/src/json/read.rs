@@ -1,4 +1,5 @@
-//! Reading: strict JSON, or what Python's `json.loads` accepts. One pass, no number is ever converted.
+//! Reading: strict JSON, or what Python's `json.loads` accepts. One pass, no number is ever
+//! converted.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,8 @@ pub const MAX_BYTES: usize = 64 << 20;
 pub enum Grammar {
     /// JSON and nothing else. For what the model wrote.
     Strict,
-    /// Also `NaN`, `Infinity` and `-Infinity`, as Python's reader does. For what goes into a prompt.
+    /// Also `NaN`, `Infinity` and `-Infinity`, as Python's reader does. For what goes into a
+    /// prompt.
     Python,
 }
 
@@ -55,8 +57,8 @@ pub enum JsonError {
 
 /// Reads one value that fills `text`, white space around it aside.
 ///
-/// Half a surrogate pair becomes U+FFFD: nothing else in the prompt could carry it. A repeated key keeps its first
-/// place and its last value.
+/// Half a surrogate pair becomes U+FFFD: nothing else in the prompt could carry it. A repeated key
+/// keeps its first place and its last value.
 pub fn parse(text: &str, grammar: Grammar) -> Result<Value, JsonError> {
     parse_nested(text, grammar, MAX_DEPTH)
 }
@@ -319,7 +321,8 @@ impl Reader<'_> {
 #[derive(Default)]
 struct Members {
     list: Vec<(String, Value)>,
-    /// Built once an object is too large to be searched: a million keys must not cost a trillion comparisons.
+    /// Built once an object is too large to be searched: a million keys must not cost a trillion
+    /// comparisons.
     places: HashMap<String, usize>,
 }
 

@@ -3,7 +3,8 @@
 use super::Value;
 
 impl Value {
-    /// What Python's `json.dumps(self, ensure_ascii=False)` prints: `", "`, `": "`, doubles in Python's layout.
+    /// What Python's `json.dumps(self, ensure_ascii=False)` prints: `", "`, `": "`, doubles in
+    /// Python's layout.
     pub fn to_prompt(&self) -> String {
         let mut out = String::new();
         self.write(&PROMPT, &mut out);
@@ -84,7 +85,8 @@ pub(crate) fn write_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Appends the inside of a quoted string. Python (without ASCII escaping) and JavaScript agree on every character.
+/// Appends the inside of a quoted string. Python (without ASCII escaping) and JavaScript agree on
+/// every character.
 pub(crate) fn write_escaped(text: &str, out: &mut String) {
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate() {

@@ -1,4 +1,5 @@
-//! What a fuzzer does with arbitrary bytes. Shared with the fuzz targets in `fuzz/`; it needs nothing but the crate.
+//! What a fuzzer does with arbitrary bytes. Shared with the fuzz targets in `fuzz/`; it needs
+//! nothing but the crate.
 
 use ds4_prompt::chat::{ClosingTags, KeepReasoning, Settings, ToolsPlace, official, render};
 use ds4_prompt::dsml::{Begin, Delivery, End, Reader, Reading, Tools};
@@ -74,7 +75,8 @@ pub(crate) fn chat_render(bytes: &[u8]) {
     }
 }
 
-/// Any bytes, in any cut, read the same, end once, lose nothing, and every complete call has an object.
+/// Any bytes, in any cut, read the same, end once, lose nothing, and every complete call has an
+/// object.
 ///
 /// The first byte chooses how the turn is read, the second where it is cut.
 pub(crate) fn dsml_reader(bytes: &[u8]) {

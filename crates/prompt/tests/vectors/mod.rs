@@ -1,4 +1,5 @@
-//! Reading the vector files with the crate's own JSON reader: it keeps key order and number text, which the cases need.
+//! Reading the vector files with the crate's own JSON reader: it keeps key order and number text,
+//! which the cases need.
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "a broken vector file fails its test")]
 

@@ -8,8 +8,8 @@ use super::output::Output;
 use super::tag::{Form, Progress, Tag, is_space};
 use crate::dsml::{CLOSING_TAG, ESCAPED_CLOSING_TAG};
 
-/// Structural bytes in a row after which the sampler is let go: greedy decoding loops, and a loop of structure ends only
-/// when something else is sampled.
+/// Structural bytes in a row after which the sampler is let go: greedy decoding loops, and a loop
+/// of structure ends only when something else is sampled.
 const STRUCTURE_MAX: usize = 512;
 
 /// A tool block being read.
@@ -37,7 +37,8 @@ enum Place {
     Invokes,
     /// Inside an invoke: before a parameter, or what may follow the last.
     Parameters,
-    /// After the tag of a parameter that does not say what it is: white space or the beginning of a parameter tag.
+    /// After the tag of a parameter that does not say what it is: white space or the beginning of a
+    /// parameter tag.
     Undecided,
     /// In a string, to the parameter's closing tag.
     StringValue,
@@ -66,7 +67,8 @@ pub(super) enum Event {
     Inside,
     /// The block is complete.
     Ends,
-    /// The grammar is broken; the character that broke it was not consumed.
+    /// The grammar is broken at the first character that was not consumed, or by the value that
+    /// ended.
     Broken,
 }
 
@@ -88,7 +90,8 @@ impl Block {
         }
     }
 
-    /// Whether the block may end here without anything missing: no tag of its own is open, and no invoke has begun.
+    /// Whether the block may end here without anything missing: no tag of its own is open, and no
+    /// invoke has begun.
     pub(super) fn may_end(&self) -> bool {
         self.closing.is_none() && self.place == Place::Invokes && !self.tag.has_head()
     }
@@ -252,7 +255,8 @@ impl Block {
         self.call.open_string();
     }
 
-    /// A parameter that does not say what it is holds parameters if it begins with one, and a string otherwise.
+    /// A parameter that does not say what it is holds parameters if it begins with one, and a
+    /// string otherwise.
     fn undecided(&mut self, c: char, out: &mut Output, sink: &mut Sink<'_>) -> Step {
         let opening = self.mark.opening(Element::Parameter);
         let matched = match self.matched {
@@ -309,7 +313,8 @@ impl Block {
             Match::Escape(matched) => (ESCAPED_CLOSING_TAG, matched),
         };
         if !pattern[matched..].starts_with(first) {
-            // Neither pattern holds its first character again, so nothing before this one can begin a match.
+            // Neither pattern holds its first character again, so nothing before this one can begin
+            // a match.
             self.call.push_string(&pattern[..matched]);
             self.matched = Match::None;
             return (0, Event::Inside);

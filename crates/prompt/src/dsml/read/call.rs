@@ -82,7 +82,8 @@ impl Call {
         }
     }
 
-    /// The member's value is an object of parameters. False if there are too many inside each other.
+    /// The member's value is an object of parameters. False if there are too many inside each
+    /// other.
     #[must_use]
     pub(super) fn open_object(&mut self) -> bool {
         self.arguments.push('{');

@@ -213,7 +213,8 @@ impl Machine {
         used
     }
 
-    /// The block broke the grammar. What was delivered stays delivered; otherwise it was text, and so is the rest.
+    /// The block broke the grammar. What was delivered stays delivered; otherwise it was text, and
+    /// so is the rest.
     fn broken(&mut self, may_end: bool, sink: &mut Sink<'_>) {
         if self.out.call_is_open() {
             self.out.done(Finish::BrokenCall, Markup::Malformed, sink);

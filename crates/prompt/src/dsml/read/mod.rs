@@ -1,8 +1,9 @@
 //! Reading generated text: bytes in, [`Piece`]s out.
 //!
-//! [`Reader`] is a state machine over characters. It never looks at how the bytes were split, holds back no more than it
-//! must to decide (a few bytes in text, a call in whole delivery), looks at every byte a bounded number of times, and
-//! ends every turn with one [`Piece::Done`]. `docs/dsml.md` has the grammar, the states and the limits.
+//! [`Reader`] is a state machine over characters. It never looks at how the bytes were split, holds
+//! back no more than it must to decide (a few bytes in text, a call in whole delivery), looks at
+//! every byte a bounded number of times, and ends every turn with one [`Piece::Done`].
+//! `docs/dsml.md` has the grammar, the states and the limits.
 //!
 //! ```
 //! use ds4_prompt::Piece;
@@ -39,7 +40,8 @@ use crate::Piece;
 /// Where pieces go.
 pub type Sink<'s> = dyn FnMut(Piece<'_>) + 's;
 
-/// Most bytes of a block without a complete call. A larger call is malformed: this bounds the reader's memory.
+/// Most bytes of a block without a complete call. A larger call is malformed: this bounds the
+/// reader's memory.
 pub const CALL_MAX: usize = 16 << 20;
 
 /// How a turn is read.
@@ -94,7 +96,8 @@ pub enum End {
     Length,
 }
 
-/// What the model writes next, for the sampler: structure is decoded greedily, everything else is sampled.
+/// What the model writes next, for the sampler: structure is decoded greedily, everything else is
+/// sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextByte {
     /// Reasoning or text.
@@ -121,7 +124,8 @@ impl Reader {
         }
     }
 
-    /// Takes the next bytes, without EOS or other tokens that end the turn. Ignored once the turn is done.
+    /// Takes the next bytes, without EOS or other tokens that end the turn. Ignored once the turn
+    /// is done.
     pub fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
         let machine = &mut self.machine;
         self.characters
@@ -135,15 +139,17 @@ impl Reader {
         machine.finish(end, sink);
     }
 
-    /// Whether the last piece is out: the tool block is closed, or a stop string occurred. Generation should stop.
+    /// Whether the last piece is out: the tool block is closed, or a stop string occurred.
+    /// Generation should stop.
     pub fn is_done(&self) -> bool {
         self.machine.is_done()
     }
 
     /// What the next byte is.
     ///
-    /// Structure is never announced for long: after some hundred bytes of it without a payload the answer is payload,
-    /// since greedy decoding that has begun to loop ends only when something else is sampled.
+    /// Structure is never announced for long: after some hundred bytes of it without a payload the
+    /// answer is payload, since greedy decoding that has begun to loop ends only when something
+    /// else is sampled.
     pub fn next_byte(&self) -> NextByte {
         self.machine.next_byte()
     }

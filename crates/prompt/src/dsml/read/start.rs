@@ -1,12 +1,14 @@
 //! Where a tool block may begin, in visible text.
 //!
-//! A `<` is held only while it may still open a block. The openings that count (`P` is a mark of [`Mark::ALL`]):
+//! A `<` is held only while it may still open a block. The openings that count (`P` is a mark of
+//! [`Mark::ALL`]):
 //!
 //! * `<P` + `tool_calls>`;
-//! * `<P` + another name of letters and underscores + `>`, if an invoke of the same mark follows after white space
-//!   (`function_calls` and `toolcall` were seen in the wild);
+//! * `<P` + another name of letters and underscores + `>`, if an invoke of the same mark follows
+//!   after white space (`function_calls` and `toolcall` were seen in the wild);
 //! * `<P` + `invoke name="`: the block's own tag is missing;
-//! * `<tool_calls>` without a mark, if an invoke follows: people and models write that word in prose.
+//! * `<tool_calls>` without a mark, if an invoke follows: people and models write that word in
+//!   prose.
 
 use super::mark::{Element, Mark};
 

@@ -4,10 +4,12 @@ use super::Sink;
 use super::output::Output;
 use super::start::{self, Candidate, Opening, Verdict};
 
-/// Longest run of white space held back at once. Of a longer run before a block, the beginning stays in the text.
+/// Longest run of white space held back at once. Of a longer run before a block, the beginning
+/// stays in the text.
 const SPACE_MAX: usize = 4 << 10;
 
-/// Text; holds back white space, which a block that follows drops, and what may be that block's beginning.
+/// Text; holds back white space, which a block that follows drops, and what may be that block's
+/// beginning.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     space: String,

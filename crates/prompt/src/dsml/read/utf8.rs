@@ -1,6 +1,7 @@
 //! Bytes in any split to whole characters.
 
-/// Holds back an incomplete character, at most three bytes; what can never become one is U+FFFD at once.
+/// Holds back an incomplete character, at most three bytes; what can never become one is U+FFFD at
+/// once.
 #[derive(Debug, Default)]
 pub(super) struct Characters {
     carry: [u8; 4],
@@ -25,7 +26,8 @@ impl Characters {
                     self.len += 1;
                     bytes = &bytes[1..];
                 }
-                // What was held was legal so far, so it is this byte that does not belong; it is read for itself.
+                // What was held was legal so far, so it is this byte that does not belong; it is
+                // read for itself.
                 Err(_) => {
                     emit(REPLACEMENT);
                     self.len = 0;
