@@ -9,7 +9,7 @@ use super::{Number, Value};
 pub const MAX_DEPTH: usize = 128;
 
 /// Text beyond this is refused: a tree costs up to some thirty bytes per byte of text.
-pub const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 16 << 20;
 
 /// Which texts are numbers. Everything else is plain JSON in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,8 +41,8 @@ use crate::Piece;
 pub type Sink<'s> = dyn FnMut(Piece<'_>) + 's;
 
 /// Most bytes of a block without a complete call. A larger call is malformed: this bounds the
-/// reader's memory.
-pub const CALL_MAX: usize = 16 << 20;
+/// reader's memory. A call as long as the longest context, a million tokens, is about this large.
+pub const CALL_MAX: usize = 4 << 20;
 
 /// How a turn is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
