@@ -1,6 +1,10 @@
 //! The scalar reference against the goldens: every position, exact and rounded, and however the prompt is cut.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that shows its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that shows its figures"
+)]
 
 mod rigs;
 

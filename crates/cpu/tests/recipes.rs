@@ -1,6 +1,10 @@
 //! Every format end to end: the mini model in each recipe, the fast path against plain loops on decoded weights.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that shows its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that shows its figures"
+)]
 
 mod rigs;
 
