@@ -139,12 +139,7 @@ impl Backend for Cpu {
         let g = &self.memory.geometry;
         let (layers, row) = (g.layers.len(), g.latent_bytes);
         let window = self.window_before(tokens);
-        let sums = 4 * g.pool_floats;
-        check_size(
-            "frontier",
-            bytes.len(),
-            8 + layers * window.len() * row + sums,
-        )?;
+        check_size("frontier", bytes.len(), g.frontier_bytes(tokens as usize))?;
         let word = |at: usize| {
             u32::from_le_bytes(
                 bytes[at..at + 4]

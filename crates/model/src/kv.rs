@@ -157,6 +157,13 @@ impl KvGeometry {
         self.layers.len() * self.ring_rows * self.latent_bytes
     }
 
+    /// Bytes of a saved frontier of `tokens` tokens: the draft window's two positions, the window rows of every layer
+    /// that the next token sees, and the running sums.
+    pub fn frontier_bytes(&self, tokens: usize) -> usize {
+        let rows = tokens.min(self.window - 1);
+        8 + self.layers.len() * rows * self.latent_bytes + 4 * self.pool_floats
+    }
+
     /// Pages that `tokens` tokens touch.
     pub fn pages(&self, tokens: usize) -> usize {
         tokens.div_ceil(PAGE_TOKENS)

@@ -1,5 +1,4 @@
-//! What a tensor is for. The role decides in which format a tensor may be stored and how synthetic
-//! models fill it.
+//! What a tensor is for. The role decides in which format a tensor may be stored and how synthetic models fill it.
 
 use ds4_gguf::Format;
 
@@ -53,8 +52,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The format every published file stores this role in; routed experts are where recipes
-    /// differ.
+    /// The format every published file stores this role in; routed experts are where recipes differ.
     pub fn published(self) -> Option<Format> {
         Some(match self {
             Self::Norm | Self::Sinks | Self::HyperBase | Self::HyperScale | Self::RouterBias => {

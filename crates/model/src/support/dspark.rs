@@ -1,5 +1,4 @@
-//! The DSpark support file: a drafter of several tokens at once, from streams captured at some
-//! layers of the model.
+//! The DSpark support file: a drafter of several tokens at once, from streams captured at some layers of the model.
 //!
 //! It fits one release of the main model only, which no key states: pair them by hand.
 
