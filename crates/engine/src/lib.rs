@@ -1,6 +1,45 @@
 //! Engine, sessions, sampling and the step scheduler: the only crate front ends import.
+//!
+//! An [`Engine`] is a loaded model and the thread that runs it; a [`Session`] is one timeline of tokens on it; a
+//! [`Generation`] is a stream of what the model says next. Tokens go in, [`Output`]s come out; nobody above sees a tensor.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`engine`], [`request`], [`generation`] | what front ends hold: handles, what they ask for, what they get |
+//! | `scheduler` | the engine thread: one loop over one list of events, one step at a time |
+//! | `timeline`, [`frontier`] | one session: tokens, how many of them are computed, where it can go back to |
+//! | [`pages`] | who owns which page; admission |
+//! | [`snapshot`] | a session as bytes |
+//! | [`sampling`] | from logits to a token |
+//! | [`machine`], [`load`] | a model on a device, behind one object-safe trait |
+//!
+//! There is no `async` here, no JSON and no HTTP.
 
 #![forbid(unsafe_code)]
 
+pub mod engine;
+pub mod error;
+mod event;
+pub mod frontier;
+pub mod generation;
+pub mod load;
+pub mod machine;
+mod outlet;
 pub mod pages;
+pub mod request;
 pub mod sampling;
+mod scheduler;
+pub mod snapshot;
+mod timeline;
+
+pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status};
+pub use error::{EngineError, RequestError};
+pub use generation::{
+    Canceller, Finish, FinishReason, Generation, Output, Progress, Score, Token, Usage,
+};
+pub use load::{LoadError, load_cpu};
+pub use machine::{Identity, Limits, Loaded, Machine, MachineError};
+pub use pages::Admission;
+pub use request::{Grammar, Request, Scoring, Structure, end_of_turn};
+pub use sampling::{Sampling, SamplingFields};
+pub use snapshot::SnapshotError;

@@ -121,6 +121,23 @@ impl Pages {
         Ok(Promise(needed))
     }
 
+    /// Promises `more` pages besides: a session that is forked while it is written will copy its open page.
+    ///
+    /// # Errors
+    /// If they are not there, with both numbers.
+    pub fn raise(&mut self, promise: &mut Promise, more: usize) -> Result<(), Admission> {
+        if more > self.free.len() - self.promised {
+            return Err(Admission {
+                needed: more as u64 * self.page_bytes,
+                free: self.free_bytes(),
+                total: self.total_bytes(),
+            });
+        }
+        self.promised += more;
+        promise.0 += more;
+        Ok(())
+    }
+
     /// Gives back what was promised and not taken.
     pub fn release(&mut self, promise: Promise) {
         self.promised -= promise.0;

@@ -1,5 +1,4 @@
-//! What is legal in a file but not expected: shared payloads, unknown keys and tensors, bytes
-//! nobody owns.
+//! What is legal in a file but not expected: shared payloads, unknown keys and tensors, bytes nobody owns.
 
 use ds4_gguf::{Gguf, TensorInfo};
 use ds4_model::bind::unknown_tensors;
@@ -49,8 +48,7 @@ fn shared(file: &Gguf) -> Option<String> {
     let tensors: usize = groups.iter().map(sharing).sum();
     let example = groups.first()?;
     Some(format!(
-        "{} tensors point at the payload of another ({} payloads are shared, {} saved), \
-         such as {} at that of {}",
+        "{} tensors point at the payload of another ({} payloads are shared, {} saved), such as {} at that of {}",
         grouped(tensors as u64),
         groups.len(),
         Bytes(saved),

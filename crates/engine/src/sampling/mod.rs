@@ -220,7 +220,7 @@ mod tests {
             ("frequency_penalty", |f| f.frequency_penalty = f32::NAN),
             ("presence_penalty", |f| f.presence_penalty = 1e9),
             ("logit_bias", |f| {
-                f.logit_bias = vec![(1, 0.5), (2, f32::NEG_INFINITY)]
+                f.logit_bias = vec![(1, 0.5), (2, f32::NEG_INFINITY)];
             }),
             ("top_logprobs", |f| f.report = Report::Logprobs(21)),
         ];

@@ -115,6 +115,16 @@ impl Sampler {
         Ok(choice)
     }
 
+    /// Raw log-probability of `token`, and of the `top` likeliest in its place.
+    pub fn score(&mut self, logits: &[f32], token: u32, top: usize) -> (f32, TopLogprobs) {
+        let log_sum = logprobs::log_sum_exp(logits);
+        let logprob = logprobs::logprob_of(logits, log_sum, token);
+        (
+            logprob,
+            logprobs::top(logits, log_sum, top, &mut self.ranks),
+        )
+    }
+
     /// Bias, penalties and mask. What must not be chosen becomes minus infinity.
     fn adjust(&mut self, logits: &[f32], mask: Option<&TokenMask>, mode: Mode) {
         let fields = self.sampling.fields();

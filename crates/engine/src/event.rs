@@ -1,0 +1,63 @@
+//! Everything that can happen to the engine thread, but for the passing of steps.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::SyncSender;
+
+use crate::engine::{Rewind, SessionStatus, Status};
+use crate::error::EngineError;
+use crate::outlet::Outlet;
+use crate::request::Request;
+
+/// Where an answer goes. It has room for the one answer, so answering never blocks.
+pub(crate) type Reply<T> = SyncSender<Result<T, EngineError>>;
+
+/// Number of a session.
+pub(crate) type SessionId = u64;
+
+/// Set by a session's handle when it is dropped.
+pub(crate) type Gone = Arc<AtomicBool>;
+
+pub(crate) enum Event {
+    /// A new, empty session.
+    Open { gone: Gone, reply: Reply<SessionId> },
+    /// A session out of a snapshot.
+    Restore {
+        bytes: Vec<u8>,
+        gone: Gone,
+        reply: Reply<SessionId>,
+    },
+    /// A second session that goes on from what is computed of this one.
+    Fork {
+        session: SessionId,
+        gone: Gone,
+        reply: Reply<SessionId>,
+    },
+    /// Back to an earlier position.
+    Rewind {
+        session: SessionId,
+        to: u32,
+        reply: Reply<Rewind>,
+    },
+    /// What is computed, as bytes.
+    Snapshot {
+        session: SessionId,
+        reply: Reply<Vec<u8>>,
+    },
+    /// A generation joins the line.
+    Generate {
+        session: SessionId,
+        request: Box<Request>,
+        outlet: Outlet,
+        reply: Reply<()>,
+    },
+    /// How a session is doing.
+    Describe {
+        session: SessionId,
+        reply: Reply<SessionStatus>,
+    },
+    /// How the engine is doing.
+    Report { reply: Reply<Status> },
+    /// A flag somewhere changed: look again.
+    Wake,
+}

@@ -1,0 +1,292 @@
+//! Whatever way a result is come by, it is the same result.
+
+use std::sync::LazyLock;
+
+use ds4_cpu::Options as CpuOptions;
+use ds4_engine::{Machine, Options, Request, Rewind};
+use ds4_model::{Outputs, Plan};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+
+use crate::rig::{
+    Made, VOCAB, engine, engine_with, exact, greedy, greedy_tokens, machine, noise, options,
+    packed, plain,
+};
+
+/// Past the first page, on which every compressor has made its rows.
+const LENGTH: usize = 560;
+
+/// Logits at every position.
+type Logits = Vec<Vec<f32>>;
+
+/// Runs sequences in the given pieces: in step i, sequence s computes `cuts[i][s]` tokens, in its own slot.
+fn run(cpu: CpuOptions, sequences: &[Vec<u32>], cuts: &[Vec<usize>]) -> Vec<Logits> {
+    let rows = cpu.max_rows.max(LENGTH);
+    let mut machine = machine(CpuOptions {
+        max_rows: rows,
+        max_outputs: rows,
+        ..cpu
+    });
+    let mut plan = Plan::new();
+    let mut done = vec![0; sequences.len()];
+    let mut out = vec![Logits::new(); sequences.len()];
+    for slot in 0..sequences.len() as u32 {
+        // Pages in no particular order.
+        machine.seat(slot, &[7 - slot, 11 + slot], 0, None).unwrap();
+    }
+    for step in cuts {
+        plan.clear();
+        for (slot, (sequence, &count)) in sequences.iter().zip(step).enumerate() {
+            let count = count.min(sequence.len() - done[slot]);
+            if count > 0 {
+                let tokens = &sequence[done[slot]..][..count];
+                let first = done[slot] as u32;
+                plan.push(slot as u32, first, tokens, Outputs::All).unwrap();
+            }
+        }
+        if plan.is_empty() {
+            continue;
+        }
+        let mut rows = machine.step(&plan).unwrap().chunks_exact(VOCAB);
+        for run in plan.runs() {
+            let slot = run.slot as usize;
+            out[slot].extend(rows.by_ref().take(run.rows.len()).map(<[f32]>::to_vec));
+            done[slot] += run.rows.len();
+        }
+    }
+    out
+}
+
+fn sequences() -> Vec<Vec<u32>> {
+    vec![noise(1, LENGTH), noise(2, 90), noise(3, 200)]
+}
+
+/// Each sequence alone, in steps of 96 rows.
+fn alone(cpu: CpuOptions) -> Vec<Logits> {
+    let one = |sequence: Vec<u32>| run(cpu.clone(), &[sequence], &vec![vec![96]; 6]).remove(0);
+    sequences().into_iter().map(one).collect()
+}
+
+static EXACT: LazyLock<Vec<Logits>> = LazyLock::new(|| alone(exact()));
+static PACKED: LazyLock<Vec<Logits>> = LazyLock::new(|| alone(packed()));
+
+/// How many tokens each sequence computes in each step: mostly few, sometimes many.
+fn cuts() -> impl Strategy<Value = Vec<Vec<usize>>> {
+    let count = prop_oneof![2 => Just(0usize), 4 => 1..3usize, 3 => 3..40usize, 2 => 40..200usize];
+    prop::collection::vec(prop::collection::vec(count, 3), 10..40).prop_map(|mut cuts| {
+        // Whatever is left at the end.
+        cuts.push(vec![LENGTH; 3]);
+        cuts
+    })
+}
+
+fn argmax(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > logits[best] {
+            best = id;
+        }
+    }
+    best
+}
+
+fn check_close(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
+    for (plain, cut) in plain.iter().zip(cut) {
+        prop_assert_eq!(plain.len(), cut.len());
+        for (at, (plain, cut)) in plain.iter().zip(cut).enumerate() {
+            let worst = plain
+                .iter()
+                .zip(cut)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            prop_assert!(worst < 5e-4, "{worst} at position {at}");
+        }
+    }
+    Ok(())
+}
+
+fn check_argmax(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
+    let pairs = || plain.iter().flatten().zip(cut.iter().flatten());
+    let same = pairs().filter(|(a, b)| argmax(a) == argmax(b)).count();
+    prop_assert!(
+        same * 100 >= pairs().count() * 95,
+        "{same} of {}",
+        pairs().count()
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5, ..ProptestConfig::default() })]
+
+    /// Any chunking, any page boundary, any company in the step.
+    #[test]
+    fn cuts_and_company_do_not_show(cuts in cuts()) {
+        check_close(&EXACT, &run(exact(), &sequences(), &cuts))?;
+        check_argmax(&PACKED, &run(packed(), &sequences(), &cuts))?;
+    }
+
+    /// The same steps give the same bits, for any number of threads.
+    #[test]
+    fn the_same_steps_give_the_same_bits(cuts in cuts()) {
+        let threads = |threads| CpuOptions { threads, ..packed() };
+        let sequences = [noise(1, 140), noise(2, 90), noise(3, 60)];
+        let once = run(threads(1), &sequences, &cuts);
+        prop_assert!(once == run(threads(1), &sequences, &cuts), "run to run");
+        prop_assert!(once == run(threads(2), &sequences, &cuts), "two threads");
+    }
+}
+
+/// One thing that is done to a conversation.
+#[derive(Clone, Debug)]
+enum Act {
+    /// Say something new, hear an answer.
+    Turn { say: usize, hear: u32 },
+    /// Go back to some share of what is there, and say something else.
+    GoBack { share: f64, say: usize },
+    /// Go on in a fork; the original says something else first.
+    Fork { say: usize },
+    /// Go on from a snapshot.
+    Restore,
+    /// Somebody else needs the slots.
+    MakeRoom,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => (1..120usize, 1..12u32).prop_map(|(say, hear)| Act::Turn { say, hear }),
+        2 => (0.0..1.0f64, 1..40usize).prop_map(|(share, say)| Act::GoBack { share, say }),
+        2 => (1..20usize).prop_map(|say| Act::Fork { say }),
+        2 => Just(Act::Restore),
+        1 => Just(Act::MakeRoom),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    /// A conversation that was rewound, forked, stored and moved out of its slot answers like one that was not.
+    #[test]
+    fn a_conversation_with_a_past_answers_like_a_plain_one(
+        begin in 1..600usize,
+        acts in prop::collection::vec(act(), 1..8),
+        seed in any::<u64>(),
+    ) {
+        let options = Options { frontier_tokens: 64, frontiers: 5, ..options() };
+        let engine = engine_with(CpuOptions { slots: 2, ..exact() }, options);
+        let mut session = engine.session().unwrap();
+        let mut history = noise(seed, begin);
+        greedy_tokens(&session, &history, 2);
+        for (n, act) in (1u64..).zip(acts) {
+            match act {
+                Act::Turn { say, hear } => {
+                    history.extend(noise(seed ^ n, say));
+                    history.extend(greedy_tokens(&session, &history, hear).tokens);
+                }
+                Act::GoBack { share, say } => {
+                    let to = (history.len() as f64 * share) as usize;
+                    let before = session.status().unwrap();
+                    let at = match session.rewind(to as u32).unwrap() {
+                        Rewind::Exact { at } => at,
+                        Rewind::Short { at, wanted } => {
+                            // The deepest kept place, and never further back than they are apart.
+                            let deepest = before.kept.iter().rev().find(|&&kept| kept <= wanted);
+                            prop_assert_eq!(at, deepest.copied().unwrap_or(0));
+                            at
+                        }
+                    };
+                    prop_assert_eq!(session.status().unwrap().tokens, &history[..at as usize]);
+                    history.truncate(to);
+                    history.extend(noise(seed ^ n, say));
+                }
+                Act::Fork { say } => {
+                    let fork = session.fork().unwrap();
+                    let mut other = session.status().unwrap().tokens;
+                    other.extend(noise(!seed ^ n, say));
+                    greedy_tokens(&session, &other, 3);
+                    session = fork;
+                }
+                Act::Restore => {
+                    let bytes = session.snapshot().unwrap();
+                    session = engine.restore(bytes).unwrap();
+                }
+                Act::MakeRoom => {
+                    for seed in 0..2 {
+                        greedy_tokens(&engine.session().unwrap(), &noise(seed, 5), 1);
+                    }
+                }
+            }
+        }
+        if history.is_empty() {
+            history.push(0);
+        }
+        let made = greedy_tokens(&session, &history, 4);
+        made.assert_close(&plain(&history, 4));
+        // Nothing is left behind.
+        drop(session);
+        let status = engine.status().unwrap();
+        prop_assert_eq!((status.free_bytes, status.promised_bytes), (status.total_bytes, 0));
+    }
+}
+
+/// On one plan shape: cold, warm and restored are the same to the last bit.
+#[test]
+fn cold_warm_and_restored_are_the_same_bits() {
+    // At a window, a row of each ratio, a page, and in the middle of all of them.
+    for at in [16, 128, 512, 517] {
+        let mut prompt = noise(9, at);
+        let engine = engine_with(packed(), options());
+        let warm = engine.session().unwrap();
+        greedy_tokens(&warm, &prompt, 1);
+        let restored = engine.restore(warm.snapshot().unwrap()).unwrap();
+        let fork = warm.fork().unwrap();
+        prompt.extend(noise(10, 3));
+        let warm = greedy_tokens(&warm, &prompt, 6);
+        assert_eq!(warm.usage.cached_tokens as usize, at);
+        for other in [restored, fork] {
+            let other = greedy_tokens(&other, &prompt, 6);
+            assert_eq!(other.usage.cached_tokens as usize, at);
+            warm.assert_same(&other);
+        }
+    }
+}
+
+#[test]
+fn two_generations_at_once_are_what_each_is_alone() {
+    let prompts = [noise(20, 150), noise(21, 70), noise(22, 3)];
+    let engine = engine();
+    let sessions = [(); 3].map(|()| engine.session().unwrap());
+    let request = |prompt: &Vec<u32>| Request::tokens(prompt.clone(), 30, greedy());
+    let generations: Vec<_> = sessions
+        .iter()
+        .zip(&prompts)
+        .map(|(session, prompt)| session.generate(request(prompt)).unwrap())
+        .collect();
+    for (generation, prompt) in generations.into_iter().zip(&prompts) {
+        Made::collect(generation).assert_close(&plain(prompt, 30));
+    }
+}
+
+#[test]
+fn more_sessions_than_slots_take_turns() {
+    let engine = engine_with(
+        CpuOptions {
+            slots: 1,
+            ..exact()
+        },
+        options(),
+    );
+    let sessions = [(); 3].map(|()| engine.session().unwrap());
+    let mut histories = [30, 31, 32].map(|seed| noise(seed, 40));
+    for turn in 0..3 {
+        for (session, history) in sessions.iter().zip(&mut histories) {
+            let made = greedy_tokens(session, history, 5);
+            if turn > 0 {
+                assert!(made.usage.cached_tokens > 40, "nothing is computed twice");
+            }
+            made.assert_close(&plain(history, 5));
+            history.extend(&made.tokens);
+            history.extend(noise(turn, 2));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine over the CPU backend and a small model made from a seed.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests are outside of test functions"
+)]
+
+mod faults;
+mod invariance;
+mod rig;
+mod scheduling;
+mod snapshots;
+mod streams;
