@@ -2,11 +2,15 @@
 //!
 //! `cargo run --release -p ds4-cpu --example pool_latency [MOST_WORKERS]`
 //!
-//! Each run has as many empty tasks as there are workers. `run` is the time of runs in a tight loop, where workers find
-//! the next job while they spin; `after sleep` that of a run which finds all workers asleep; `scoped` that of starting
-//! and joining the same number of threads. Medians, in microseconds; the ratio is `scoped` over `run`.
+//! Each run has as many tasks as there are workers. `empty` is a run of empty tasks in a tight
+//! loop: the first worker there does them all, so it is what the caller pays at least. In `meet`
+//! every task waits until all have begun, so all workers take part: the way there and back (not
+//! measured with more workers than cores, where spinning tasks would wait for the scheduler).
+//! `after sleep` is a run of empty tasks that finds all workers asleep, `scoped` starts and joins
+//! the same number of threads. Medians, in microseconds; the ratio is `scoped` over `meet`.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ds4_cpu::Pool;
@@ -41,6 +45,17 @@ fn scoped(threads: usize) {
     });
 }
 
+/// A run in which every worker has one task.
+fn meet(pool: &Pool) {
+    let arrived = AtomicUsize::new(0);
+    pool.run(pool.workers(), |_, _| {
+        arrived.fetch_add(1, Ordering::Relaxed);
+        while arrived.load(Ordering::Relaxed) < pool.workers() {
+            std::hint::spin_loop();
+        }
+    });
+}
+
 fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let most = std::env::args()
@@ -48,16 +63,24 @@ fn main() {
         .and_then(|most| most.parse().ok())
         .unwrap_or(cores);
     println!("{cores} cores\n");
-    println!("workers  run us  after sleep us  scoped us   ratio");
+    println!("workers  empty us  meet us  after sleep us  scoped us  ratio");
     let mut workers = 1;
     while workers <= most {
         let pool = Pool::new(workers);
-        let empty = || pool.run(workers, |_, _| std::hint::black_box(()));
-        let run = median(RUNS, Duration::ZERO, empty);
-        let woken = median(SLEEPS, SLEEP, empty);
+        let run_empty = || pool.run(workers, |_, _| std::hint::black_box(()));
+        let empty = median(RUNS, Duration::ZERO, run_empty);
+        let woken = median(SLEEPS, SLEEP, run_empty);
         let scoped = median(SCOPED_RUNS, Duration::ZERO, || scoped(workers));
-        let ratio = scoped / run;
-        println!("{workers:7}  {run:6.2}  {woken:14.2}  {scoped:9.2}  {ratio:5.0}x");
+        print!("{workers:7}  {empty:8.2}  ");
+        if (2..=cores).contains(&workers) {
+            let met = median(RUNS, Duration::ZERO, || meet(&pool));
+            println!(
+                "{met:7.2}  {woken:14.2}  {scoped:9.2}  {:4.0}x",
+                scoped / met
+            );
+        } else {
+            println!("{:>7}  {woken:14.2}  {scoped:9.2}  {:>5}", "-", "-");
+        }
         workers = if workers < 4 {
             workers + 1
         } else {

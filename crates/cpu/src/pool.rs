@@ -1,15 +1,16 @@
 //! Workers that share out the tasks of an operation.
 //!
-//! A decoded token is a thousand short operations, each of them a [`Pool::run`]: starting threads for it would cost
-//! more than the operation. So the workers stay, and a run is a few atomic operations without a heap allocation:
+//! A decoded token is a thousand short operations, each of them a [`Pool::run`]: starting threads
+//! for it would cost more than the operation. So the workers stay, and a run is a few atomic
+//! operations without a heap allocation:
 //!
-//! - [`board`] is the protocol: how a job is published, claimed task by task, and known to be complete. It also says
-//!   why a worker that wakes up late cannot do harm.
+//! - [`board`] is the protocol: how a job is published, claimed task by task, and known to be
+//!   complete. It also says why a worker that wakes up late cannot do harm.
 //! - [`notice`] is the one word on which workers look for jobs, and from which they claim tasks.
-//! - [`bell`] is where they sleep. They look for a job a bounded number of times and then sleep, so an idle engine
-//!   costs nothing, and more workers than cores are slow but no disaster.
-//! - [`sync`] is the standard library's atomics and locks, or those of `loom`, which tries all interleavings of the
-//!   models in `models`.
+//! - [`bell`] is where they sleep. They look for a job a bounded number of times and then sleep, so
+//!   an idle engine costs nothing, and more workers than cores are slow but no disaster.
+//! - [`sync`] is the standard library's atomics and locks, or those of `loom`, which tries all
+//!   interleavings of the models in `models`.
 
 mod bell;
 mod board;
@@ -27,11 +28,12 @@ use std::panic::resume_unwind;
 use board::{Board, Job};
 use sync::{Arc, AtomicBool, Builder, JoinHandle, Ordering};
 
-/// Looks for a job before a worker sleeps. A look takes 3 to 50 ns by the processor's notion of a spin hint; what the
-/// caller does alone between two operations of a token is over in that time.
+/// Looks for a job before a worker sleeps. A look takes 3 to 50 ns by the processor's notion of a
+/// spin hint; what the caller does alone between two operations of a token is over in that time.
 const SPINS: u32 = 4096;
 
-/// The same when there are more workers than cores: then it is somebody with work to do who waits for the core.
+/// The same when there are more workers than cores: then it is somebody with work to do who waits
+/// for the core.
 const SPINS_CROWDED: u32 = 32;
 
 /// A fixed number of workers that stay until the pool is dropped.
@@ -47,8 +49,9 @@ impl Pool {
     /// Most workers of a pool.
     pub const MAX_WORKERS: usize = notice::MAX_WORKERS;
 
-    /// A pool of `workers` workers, the caller included: at least one, at most [`Pool::MAX_WORKERS`], and fewer than
-    /// asked for where the system refuses more threads. [`Pool::workers`] tells.
+    /// A pool of `workers` workers, the caller included: at least one, at most
+    /// [`Pool::MAX_WORKERS`], and fewer than asked for where the system refuses more threads.
+    /// [`Pool::workers`] tells.
     pub fn new(workers: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let spins = if workers > cores {
@@ -83,14 +86,16 @@ impl Pool {
         self.threads.len() + 1
     }
 
-    /// Calls `work(worker, task)` once for every task and returns when all are done. No two calls of one run that are
-    /// made at the same time have the same worker number, and that number is below [`Pool::workers`].
+    /// Calls `work(worker, task)` once for every task and returns when all are done. No two calls
+    /// of one run that are made at the same time have the same worker number, and that number is
+    /// below [`Pool::workers`].
     ///
-    /// A run within a task, or while another thread has a run of this pool under way, is done by its caller alone: all
-    /// its calls have worker number 0.
+    /// A run within a task, or while another thread has a run of this pool under way, is done by
+    /// its caller alone: all its calls have worker number 0.
     ///
     /// # Panics
-    /// With the panic of a task, if one panicked: here as everywhere, after all tasks are done or have panicked.
+    /// With the panic of a task, if one panicked: here as everywhere, after all tasks are done or
+    /// have panicked.
     pub fn run<W: Fn(usize, usize) + Sync>(&self, tasks: usize, work: W) {
         if tasks <= 1 || self.threads.is_empty() {
             return alone(tasks, work);
@@ -99,7 +104,8 @@ impl Pool {
             return alone(tasks, work);
         };
         let job = Job::new(&work, tasks);
-        // SAFETY: `work` lives until the end of this function, and `_turn` excludes other calls until then.
+        // SAFETY: `work` lives until the end of this function, and `_turn` excludes other calls
+        // until then.
         if let Some(panic) = unsafe { self.board.share_out(job) } {
             resume_unwind(panic);
         }

@@ -1,9 +1,10 @@
 //! Where threads sleep until something is worth a look.
 //!
-//! No wake-up is lost if both sides keep to one rule. The sleeper's `ready` leaves a mark that the other side cannot
-//! miss (it sets a bit in the very word which the other side changes); the other side changes the word first and then,
-//! if it saw the mark, rings. `ready` runs under the lock and ringing takes the lock, so the sleeper is heard of either
-//! before it looked or after it lay down, never in between.
+//! No wake-up is lost if both sides keep to one rule. The sleeper's `ready` leaves a mark that the
+//! other side cannot miss (it sets a bit in the very word which the other side changes); the other
+//! side changes the word first and then, if it saw the mark, rings. `ready` runs under the lock and
+//! ringing takes the lock, so the sleeper is heard of either before it looked or after it lay down,
+//! never in between.
 
 use super::sync::{Condvar, Mutex, locked};
 

@@ -2,16 +2,18 @@
 //!
 //! A job goes through four steps, and each rests on the one before:
 //!
-//! 1. The caller writes the job and the number of pending tasks, then puts up a new [`Notice`] (release).
-//! 2. Whoever subtracts one from the notice (acquire) and finds tasks left has claimed one *of the job whose epoch the
-//!    subtraction returned*. There is no look first and claim later, so a worker that dozed off in between with an old
-//!    job in mind claims either nothing or a task of the present job, and sees the present job.
+//! 1. The caller writes the job and the number of pending tasks, then puts up a new [`Notice`]
+//!    (release).
+//! 2. Whoever subtracts one from the notice (acquire) and finds tasks left has claimed one *of the
+//!    job whose epoch the subtraction returned*. There is no look first and claim later, so a
+//!    worker that dozed off in between with an old job in mind claims either nothing or a task of
+//!    the present job, and sees the present job.
 //! 3. Who finds none left takes the tasks it did off the pending ones (release).
 //! 4. When none is pending (acquire), the caller may forget the job and write the next one.
 //!
-//! Hence the job is read only by someone with a claimed task that is still pending, and lives as long as any task is
-//! pending. Workers who come too late for a job touch nothing but the notice, and nobody waits for them: a sleeping
-//! worker never holds up a run.
+//! Hence the job is read only by someone with a claimed task that is still pending, and lives as
+//! long as any task is pending. Workers who come too late for a job touch nothing but the notice,
+//! and nobody waits for them: a sleeping worker never holds up a run.
 
 use std::any::Any;
 use std::mem::forget;
@@ -53,7 +55,8 @@ impl Job {
 /// # Safety
 /// `work` points to a live `W`.
 unsafe fn call<W: Fn(usize, usize) + Sync>(work: *const (), worker: usize, task: usize) {
-    // SAFETY: by the contract of this function; `W: Sync`, so other workers may hold the same reference.
+    // SAFETY: by the contract of this function; `W: Sync`, so other workers may hold the same
+    // reference.
     let work = unsafe { &*work.cast::<W>() };
     work(worker, task);
 }
@@ -87,8 +90,8 @@ pub(super) struct Board {
     spins: u32,
 }
 
-// SAFETY: all fields but `job` are Sync; `job` is written and read as the header of this module says, and what it
-// points to is Sync.
+// SAFETY: all fields but `job` are Sync; `job` is written and read as the header of this module
+// says, and what it points to is Sync.
 unsafe impl Sync for Board {}
 // SAFETY: as above; nothing belongs to a thread.
 unsafe impl Send for Board {}
@@ -107,13 +110,15 @@ impl Board {
         }
     }
 
-    /// Has all tasks of a job done, by the caller as worker 0 and by the workers that [`Board::serve`]. Returns after
-    /// the last call of the closure, with the first panic if there was one; never unwinds.
+    /// Has all tasks of a job done, by the caller as worker 0 and by the workers that
+    /// [`Board::serve`]. Returns after the last call of the closure, with the first panic if there
+    /// was one; never unwinds.
     ///
     /// # Safety
     /// The closure of `job` is alive until this returns, and no other call is made meanwhile.
     pub(super) unsafe fn share_out(&self, job: Job) -> Option<Panic> {
-        // SAFETY: no task is pending, so nobody reads the job (header), and the contract excludes other writers.
+        // SAFETY: no task is pending, so nobody reads the job (header), and the contract excludes
+        // other writers.
         self.job.with_mut(|place| unsafe { place.write(job) });
         self.pending.store(u64::from(job.tasks), Ordering::Relaxed);
         self.publish(job.tasks);
@@ -139,7 +144,8 @@ impl Board {
 
     fn publish(&self, tasks: u32) {
         let last = Notice(self.notice.load(Ordering::Relaxed));
-        // A swap, because workers overdraw or fall asleep at any moment, and those asleep must be noticed.
+        // A swap, because workers overdraw or fall asleep at any moment, and those asleep must be
+        // noticed.
         let last = Notice(self.notice.swap(last.next(tasks).0, Ordering::Release));
         if last.has_sleepers() {
             self.published.ring();
@@ -166,7 +172,8 @@ impl Board {
         let job = self.job.with(|place| unsafe { place.read() });
         let task = (job.tasks - unclaimed) as usize;
         let attempt = AssertUnwindSafe(|| {
-            // SAFETY: as the task is pending, `share_out` has not returned, so the closure is alive by its contract.
+            // SAFETY: as the task is pending, `share_out` has not returned, so the closure is alive
+            // by its contract.
             unsafe { (job.call)(job.work, worker, task) };
         });
         if let Err(panic) = catch_unwind(attempt) {
@@ -210,7 +217,8 @@ impl Board {
         );
     }
 
-    /// Looks a bounded number of times, then sleeps until the bell rings and `marked`, which looks and marks, says yes.
+    /// Looks a bounded number of times, then sleeps until the bell rings and `marked`, which looks
+    /// and marks, says yes.
     fn wait(&self, bell: &Bell, look: impl Fn() -> bool, marked: impl FnMut() -> bool) {
         for _ in 0..self.spins {
             if look() {

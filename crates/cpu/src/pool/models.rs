@@ -1,17 +1,18 @@
-//! The protocol of the pool under every interleaving (up to a number of preemptions), and under the memory model.
+//! The protocol of the pool under every interleaving (up to a number of preemptions), and under the
+//! memory model.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p ds4-cpu --lib --target-dir target/loom pool`
 //!
-//! loom fails a model on a deadlock, which is what a lost wake-up is, and on an access to one of its cells that is not
-//! ordered with another one. So the closures here write plain cells, and the caller writes the same cells as soon as
-//! `run` returns: a task that runs twice, in the wrong run, or while `run` is no longer waiting for it, is found even
-//! where it would do no visible harm.
+//! loom fails a model on a deadlock, which is what a lost wake-up is, and on an access to one of
+//! its cells that is not ordered with another one. So the closures here write plain cells, and the
+//! caller writes the same cells as soon as `run` returns: a task that runs twice, in the wrong run,
+//! or while nobody waits for it any more, is found even where it would do no visible harm.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
-use loom::sync::Arc;
+use loom::sync::{Arc, Condvar, Mutex};
 
 use super::Pool;
 
@@ -21,7 +22,8 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-/// Plain counters, one a task. They are not atomic: loom reports accesses that no happens-before orders.
+/// Plain counters, one a task. They are not atomic: loom reports accesses that no happens-before
+/// orders.
 struct Counters(Vec<UnsafeCell<u32>>);
 
 // SAFETY: loom checks every access.
@@ -39,7 +41,8 @@ impl Counters {
         });
     }
 
-    /// Each is `value`; leaves 100 there, so that later calls are seen. A write, which loom checks against all others.
+    /// Each is `value`; leaves 100 there, so that later calls are seen. A write, which loom checks
+    /// against all others.
     fn settle(&self, value: u32) {
         for count in &self.0 {
             count.with_mut(|place| {
@@ -65,18 +68,18 @@ fn run_once(pool: &Pool, tasks: usize) {
 
 #[test]
 fn a_worker_that_never_spins() {
-    check(4, || run_once(&Pool::with_spins(2, 0), 2));
+    check(6, || run_once(&Pool::with_spins(2, 0), 2));
 }
 
 #[test]
 fn a_worker_that_spins() {
-    check(3, || run_once(&Pool::with_spins(2, 1), 2));
+    check(5, || run_once(&Pool::with_spins(2, 1), 2));
 }
 
 /// The worker may wake up for the first run during the second one, or after it.
 #[test]
 fn a_worker_late_for_the_job() {
-    check(3, || {
+    check(4, || {
         let pool = Pool::with_spins(2, 0);
         run_once(&pool, 2);
         run_once(&pool, 3);
@@ -85,7 +88,7 @@ fn a_worker_late_for_the_job() {
 
 #[test]
 fn three_runs() {
-    check(2, || {
+    check(4, || {
         let pool = Pool::with_spins(2, 0);
         for _ in 0..3 {
             run_once(&pool, 2);
@@ -95,7 +98,7 @@ fn three_runs() {
 
 #[test]
 fn two_workers_and_the_caller() {
-    check(2, || {
+    check(3, || {
         let pool = Pool::with_spins(3, 0);
         run_once(&pool, 3);
     });
@@ -103,7 +106,7 @@ fn two_workers_and_the_caller() {
 
 #[test]
 fn two_workers_late_for_the_job() {
-    check(1, || {
+    check(2, || {
         let pool = Pool::with_spins(3, 0);
         run_once(&pool, 2);
         run_once(&pool, 2);
@@ -112,12 +115,12 @@ fn two_workers_late_for_the_job() {
 
 #[test]
 fn a_pool_without_work_ends() {
-    check(3, || drop(Pool::with_spins(3, 0)));
+    check(4, || drop(Pool::with_spins(3, 0)));
 }
 
 #[test]
 fn a_panic_waits_for_the_other_tasks() {
-    check(2, || {
+    check(4, || {
         let pool = Pool::with_spins(2, 0);
         let counters = Counters::new(2);
         let run = AssertUnwindSafe(|| {
@@ -138,7 +141,7 @@ fn a_panic_waits_for_the_other_tasks() {
 
 #[test]
 fn two_callers_do_not_mix() {
-    check(2, || {
+    check(3, || {
         let pool = Arc::new(Pool::with_spins(2, 0));
         let other = {
             let pool = Arc::clone(&pool);
@@ -162,5 +165,29 @@ fn a_caller_that_comes_in_between_twice() {
         };
         run_once(&pool, 2);
         other.join().expect("the other caller");
+    });
+}
+
+/// The first of the two tasks ends only when the second has begun, so the run ends only if both
+/// workers come to it: the one way to tell a worker that was never woken from one that was late.
+fn meet(pool: &Pool) {
+    let (arrived, changed) = (Mutex::new(0), Condvar::new());
+    pool.run(2, |_, _| {
+        let mut count = arrived.lock().expect("no task panics");
+        *count += 1;
+        changed.notify_all();
+        while *count < 2 {
+            count = changed.wait(count).expect("no task panics");
+        }
+    });
+}
+
+#[test]
+fn a_sleeping_worker_is_woken() {
+    check(3, || meet(&Pool::with_spins(2, 0)));
+    check(2, || {
+        let pool = Pool::with_spins(2, 0);
+        meet(&pool);
+        meet(&pool);
     });
 }

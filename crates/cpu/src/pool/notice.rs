@@ -7,12 +7,13 @@
 //! | 33 | the pool is being dropped |
 //! | 34..64 | epoch: the number of the job |
 //!
-//! Epoch and tasks share a word so that a claim, which subtracts one, learns in the same instant which job it got a task
-//! of. A worker claims again only when the epoch is another than the one in which it was told "none left", or when it is
-//! dismissed, so it overdraws each job twice at most: the overdraft of all workers never reaches the other bits.
+//! Epoch and tasks share a word so that a claim, which subtracts one, learns in the same instant
+//! which job it got a task of. A worker claims again only when the epoch is another than the one in
+//! which it was told "none left", or when it is dismissed, so it overdraws each job twice at most:
+//! the overdraft of all workers never reaches the other bits.
 //!
-//! The epoch comes round after 2^30 jobs. A worker that slept through exactly so many takes the current job for the one
-//! it knows and leaves it to the others; that is all.
+//! The epoch comes round after 2^30 jobs. A worker that slept through exactly so many takes the
+//! current job for the one it knows and leaves it to the others; that is all.
 
 /// Most workers, the caller included.
 pub(super) const MAX_WORKERS: usize = 1024;

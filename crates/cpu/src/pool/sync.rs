@@ -1,4 +1,5 @@
-//! Atomics, locks and threads: the standard library's, or those of `loom` when it checks the models.
+//! Atomics, locks and threads: the standard library's, or those of `loom` when it checks the
+//! models.
 
 #[cfg(all(test, loom))]
 pub(super) use loom::{

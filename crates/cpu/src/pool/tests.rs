@@ -7,7 +7,8 @@ use std::thread::ThreadId;
 
 use super::{Pool, SPINS, SPINS_CROWDED};
 
-/// Makes a run and checks that each task runs once and that no worker number is taken twice at a time.
+/// Makes a run and checks that each task runs once and that no worker number is taken twice at a
+/// time.
 fn check_run(pool: &Pool, tasks: usize) {
     let counts: Vec<_> = (0..tasks).map(|_| AtomicU32::new(0)).collect();
     let taken: Vec<_> = (0..pool.workers())
