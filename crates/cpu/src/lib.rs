@@ -27,6 +27,7 @@ mod route;
 mod select;
 mod share;
 mod tensor;
+mod topology;
 
 use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowCodec, RowFormat, Shape};
 
@@ -43,7 +44,7 @@ pub use tensor::Tensor;
 /// How a CPU backend is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Workers, the caller included.
+    /// Workers, the caller included; by default one a physical core.
     pub threads: usize,
     /// What activations are multiplied as.
     pub arithmetic: Arithmetic,
@@ -68,7 +69,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: topology::default_workers(),
             arithmetic: Arithmetic::Blocks,
             simd: None,
             rows: RowFormat::Packed,
