@@ -49,6 +49,13 @@ impl Picks {
         }
     }
 
+    /// Sets the picks of a row; tests force a choice with it.
+    pub fn set(&mut self, row: usize, ids: &[u32], weights: &[f32]) {
+        self.counts[row] = ids.len() as u32;
+        self.ids[row * self.width..][..ids.len()].copy_from_slice(ids);
+        self.weights[row * self.width..][..weights.len()].copy_from_slice(weights);
+    }
+
     /// The ids picked for row `row`.
     pub fn ids(&self, row: usize) -> &[u32] {
         &self.ids[row * self.width..][..self.counts[row] as usize]

@@ -15,10 +15,12 @@ use ds4_model::Shape;
 use crate::manners::{self, Hinted};
 use facts::Facts;
 
-/// Look into a weight file: which model, which formats, what a token reads, what a conversation takes.
+/// Look into a weight file: which model, which formats, what a token reads, what a conversation
+/// takes.
 ///
-/// Reads the header only, so that a file of 87 GB takes a blink. Everything is counted from the tensors themselves. A
-/// file that ds4 cannot run is described as far as possible; then every difference is listed and the exit code is 1.
+/// Reads the header only, so that a file of 87 GB takes a blink. Everything is counted from the
+/// tensors themselves. A file that ds4 cannot run is described as far as possible; then every
+/// difference is listed and the exit code is 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A GGUF file: a main model, or an MTP or DSpark support file.

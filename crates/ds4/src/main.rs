@@ -1,6 +1,7 @@
 //! The `ds4` binary: one verb a file.
 //!
-//! stdout is data, stderr is talk. Exit code 0 is success, 1 a failure, 2 a command line that makes no sense.
+//! stdout is data, stderr is talk. Exit code 0 is success, 1 a failure, 2 a command line that makes
+//! no sense.
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +17,8 @@ use clap::{Parser, Subcommand};
 
 /// DeepSeek V4 on your own machine.
 ///
-/// One model family, one binary: look into its weight files, and make synthetic ones to try the program without a
-/// download of 80 GB.
+/// One model family, one binary: look into its weight files, and make synthetic ones to try the
+/// program without a download of 80 GB.
 #[derive(Debug, Parser)]
 #[command(name = "ds4", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {

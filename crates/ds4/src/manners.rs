@@ -99,11 +99,13 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// From now on the first Ctrl-C (or SIGTERM) only sets the flag, so that work can end tidily; the second one kills.
+/// From now on the first Ctrl-C (or SIGTERM) only sets the flag, so that work can end tidily; the
+/// second one kills.
 pub(crate) fn catch_interrupts() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Armed by the first signal: this one comes first in the order of registration and sees the flag still down.
+        // Armed by the first signal: this one comes first in the order of registration and sees the
+        // flag still down.
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
             .context("cannot listen to Ctrl-C")?;

@@ -17,8 +17,9 @@ use crate::units::Bytes;
 
 /// Make a synthetic model: every name, size and format is real, the weights come out of a seed.
 ///
-/// The same command makes the same bytes on every machine. A synthetic model is as fast as a real one and writes
-/// nonsense: use it to try the program, to measure speed, and to compare two engines on the same weights.
+/// The same command makes the same bytes on every machine. A synthetic model is as fast as a real
+/// one and writes nonsense: use it to try the program, to measure speed, and to compare two engines
+/// on the same weights.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which model.
@@ -29,8 +30,8 @@ pub(crate) struct Args {
     output: PathBuf,
     /// Formats of the weights [default: q2 for flash and pro, float for the others].
     ///
-    /// q2, q2q4, q4 and mxfp4 store everything but the routed experts as published files do (Q8_0, F16, F32); q8 has
-    /// Q8_0 experts as well; float is BF16, f32 is F32 throughout.
+    /// q2, q2q4, q4 and mxfp4 store everything but the routed experts as published files do (Q8_0,
+    /// F16, F32); q8 has Q8_0 experts as well; float is BF16, f32 is F32 throughout.
     #[arg(long, value_parser = PossibleValuesParser::new(Recipe::ALL.map(|recipe| recipe.name)))]
     recipe: Option<String>,
     /// Everything follows from it.
@@ -39,7 +40,8 @@ pub(crate) struct Args {
     /// Keep only the first N layers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     layers: Option<u16>,
-    /// Store the large matrices of N layers and let the other layers point at them: a small file of the full shape.
+    /// Store the large matrices of N layers and let the other layers point at them: a small file of
+    /// the full shape.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     share: Option<u16>,
     /// Write the model's draft (MTP) block instead, as a support file.

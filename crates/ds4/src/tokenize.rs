@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// A weight file: the tokenizer in its metadata.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Read added tokens such as <think> as tokens; without it they are text like any other.
+    /// Read added tokens such as `<think>` as tokens; without it they are text like any other.
     #[arg(long)]
     added: bool,
     /// For programs: one JSON object with `ids` and `tokens`.

@@ -1,4 +1,5 @@
-//! Noise has the wanted spread in every format, and its bytes do not depend on how they are asked for.
+//! Noise has the wanted spread in every format, and its bytes do not depend on how they are asked
+//! for.
 
 use ds4_gguf::synth::noise::{Fill, Noise, NoiseError};
 use ds4_gguf::{Format, block};

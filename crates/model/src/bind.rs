@@ -1,7 +1,8 @@
 //! From a file to weights: every tensor found, checked and typed, once.
 //!
-//! Binding reads the header and the small expert tables, never a matrix. All differences come in one error; whatever the
-//! file holds beyond the model is no error but an oddity that `inspect` reports.
+//! Binding reads the header and the small expert tables, never a matrix. All differences come in
+//! one error; whatever the file holds beyond the model is no error but an oddity that `inspect`
+//! reports.
 
 use std::collections::HashSet;
 
@@ -105,7 +106,8 @@ impl<'f> Binder<'f> {
         Some(Tensor::new(&slot.name, info.format, &info.dims, payload))
     }
 
-    /// May `role` be stored as `format`? Known models follow the published recipes; others may use any weight format.
+    /// May `role` be stored as `format`? Known models follow the published recipes; others may use
+    /// any weight format.
     fn admits(&self, role: Role, format: Format) -> bool {
         let free = matches!(self.shape.profile, Profile::Mini | Profile::Odd);
         match role.published() {

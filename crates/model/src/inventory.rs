@@ -1,7 +1,8 @@
-//! What a bound model amounts to: parameters, formats, the recipe it was made by, bytes a token reads, bytes a
-//! conversation keeps.
+//! What a bound model amounts to: parameters, formats, the recipe it was made by, bytes a token
+//! reads, bytes a conversation keeps.
 //!
-//! Everything here is counted from the tensors themselves; no file is believed about its own quantisation.
+//! Everything here is counted from the tensors themselves; no file is believed about its own
+//! quantisation.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -128,8 +129,9 @@ fn routed_runs(weights: &Weights<Tensor>) -> Vec<RoutedRun> {
     runs
 }
 
-/// Bytes of the rows that `tokens` tokens of conversation leave behind: a full window in every layer, compressed rows,
-/// index rows. The running sums of open windows come on top, a fixed 0.6 MB for Flash.
+/// Bytes of the rows that `tokens` tokens of conversation leave behind: a full window in every
+/// layer, compressed rows, index rows. The running sums of open windows come on top, a fixed 0.6 MB
+/// for Flash.
 pub fn row_bytes(shape: &Shape, tokens: usize, format: RowFormat) -> u64 {
     let latent = latent_row_bytes(format, shape.head_width, shape.rotary) as u64;
     let index = index_row_bytes(format, shape.index_width) as u64;

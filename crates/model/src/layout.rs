@@ -1,7 +1,9 @@
-//! The table of tensors: for a shape, every tensor's name in a GGUF file, its dimensions and its role.
+//! The table of tensors: for a shape, every tensor's name in a GGUF file, its dimensions and its
+//! role.
 //!
-//! The table is a [`Weights`] whose tensors are [`Slot`]s. Binding fills the slots from a file, a synthetic model fills
-//! them with noise, the census counts them; none of these knows a name or a dimension of its own.
+//! The table is a [`Weights`] whose tensors are [`Slot`]s. Binding fills the slots from a file, a
+//! synthetic model fills them with noise, the census counts them; none of these knows a name or a
+//! dimension of its own.
 
 use crate::role::Role;
 use crate::shape::{Ratio, Shape};
@@ -15,7 +17,8 @@ use crate::weights::{
 pub struct Slot {
     /// Name in a GGUF file.
     pub name: String,
-    /// Name in a released checkpoint. Routed experts are separate tensors there: `*` stands for the expert.
+    /// Name in a released checkpoint. Routed experts are separate tensors there: `*` stands for the
+    /// expert.
     pub checkpoint: String,
     /// Dimensions in GGUF order: the input width first, experts last.
     pub dims: Vec<u64>,

@@ -1,4 +1,5 @@
-//! Differences between what a model needs and what a file has. All of a file's differences come in one error.
+//! Differences between what a model needs and what a file has. All of a file's differences come in
+//! one error.
 
 use std::fmt;
 
@@ -59,7 +60,8 @@ pub enum BindError {
         found: Option<String>,
     },
     /// Keys or tensors differ from the model's.
-    #[error("{file} does not fit {model}, {} differences:{}", .mismatches.len(), listed(.mismatches))]
+    #[error("{file} does not fit {model}, {} differences:{}",
+        .mismatches.len(), listed(.mismatches))]
     Mismatch {
         /// The file.
         file: String,
@@ -70,7 +72,8 @@ pub enum BindError {
     },
 }
 
-/// Lines of a message before it only counts: a wrong layer count alone brings hundreds of differences.
+/// Lines of a message before it only counts: a wrong layer count alone brings hundreds of
+/// differences.
 const LISTED: usize = 40;
 
 fn listed(mismatches: &[Mismatch]) -> String {

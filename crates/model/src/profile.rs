@@ -1,7 +1,8 @@
 //! The models we know by name, and the bounds of those we do not.
 //!
-//! A file of 43 layers and width 4096 claims to be Flash, one of 61 and 7168 to be PRO: every other size must then match.
-//! Anything else is Mini while it keeps the family's fixed geometry, and Odd otherwise.
+//! A file of 43 layers and width 4096 claims to be Flash, one of 61 and 7168 to be PRO: every other
+//! size must then match. Anything else is Mini while it keeps the family's fixed geometry, and Odd
+//! otherwise.
 
 use crate::mismatch::Mismatch;
 use crate::shape::{Profile, Ratio, Rope, Shape, family};

@@ -68,7 +68,8 @@ impl Recipe {
     pub const MXFP4: Self = Self::published("mxfp4", Experts::all(Format::Mxfp4));
     /// Q8_0 experts, for tests.
     pub const Q8: Self = Self::published("q8", Experts::all(Format::Q8_0));
-    /// What checkpoints hold: BF16 matrices, F32 hyper-connections. Synthetic models are exact in it.
+    /// What checkpoints hold: BF16 matrices, F32 hyper-connections. Synthetic models are exact in
+    /// it.
     pub const FLOAT: Self = Self {
         name: "float",
         hyper: Format::F32,
@@ -137,7 +138,8 @@ impl Recipe {
         Self::ALL.into_iter().find(|recipe| recipe.name == name)
     }
 
-    /// The format of a tensor of `role` in `layer` of `layers`; no layer means a draft block or a global tensor.
+    /// The format of a tensor of `role` in `layer` of `layers`; no layer means a draft block or a
+    /// global tensor.
     pub fn format(&self, role: Role, layer: Option<usize>, layers: usize) -> Format {
         let experts = match (self.last, layer) {
             (Some((last, experts)), Some(layer)) if layer + last >= layers => experts,

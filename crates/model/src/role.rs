@@ -1,4 +1,5 @@
-//! What a tensor is for. The role decides in which format a tensor may be stored and how synthetic models fill it.
+//! What a tensor is for. The role decides in which format a tensor may be stored and how synthetic
+//! models fill it.
 
 use ds4_gguf::Format;
 
@@ -52,7 +53,8 @@ pub enum Role {
 }
 
 impl Role {
-    /// The format every published file stores this role in; routed experts are where recipes differ.
+    /// The format every published file stores this role in; routed experts are where recipes
+    /// differ.
     pub fn published(self) -> Option<Format> {
         Some(match self {
             Self::Norm | Self::Sinks | Self::HyperBase | Self::HyperScale | Self::RouterBias => {

@@ -4,8 +4,9 @@ use ds4_gguf::{Format, Payload, block};
 
 /// A tensor of a mapped file (or of memory), seen as slabs of rows.
 ///
-/// A vector is one row. A matrix `[out, in]` has `out` rows of `in` columns. Stacked experts are as many slabs, each a
-/// matrix of its own. A row never shares a block with another, so rows and slabs are byte ranges.
+/// A vector is one row. A matrix `[out, in]` has `out` rows of `in` columns. Stacked experts are as
+/// many slabs, each a matrix of its own. A row never shares a block with another, so rows and slabs
+/// are byte ranges.
 #[derive(Clone)]
 pub struct Tensor {
     /// Its name in the file.
@@ -81,7 +82,8 @@ impl Tensor {
         block::decode(self.format, self.row(slab, row), out).expect("a row of a weight format");
     }
 
-    /// Every value, slab by slab and row by row. For small tensors: a row at a time is kinder to memory.
+    /// Every value, slab by slab and row by row. For small tensors: a row at a time is kinder to
+    /// memory.
     ///
     /// # Panics
     /// If the tensor is a table of integers.

@@ -1,4 +1,5 @@
-//! Everything that is wrong with a file comes in one error, each with what was expected and what was found.
+//! Everything that is wrong with a file comes in one error, each with what was expected and what
+//! was found.
 
 use ds4_gguf::write::{MetadataBuf, Plan, TensorSpec, ValueBuf, Writer};
 use ds4_gguf::{Format, Gguf};

@@ -1,4 +1,5 @@
-//! Tensor counts and byte totals of every published recipe, from headers alone; and that such headers bind.
+//! Tensor counts and byte totals of every published recipe, from headers alone; and that such
+//! headers bind.
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,8 @@ fn a_model_binds_to_the_shape_it_was_made_from() {
     }
 }
 
-/// The reference stores `gate.tid2eid` of a model with 8 experts, 2 a token, as units.json says, and `wq_a` so.
+/// The reference stores `gate.tid2eid` of a model with 8 experts, 2 a token, as units.json says,
+/// and `wq_a` so.
 #[test]
 fn values_are_those_of_the_reference_generator() {
     let units = include_str!("golden/units.json");

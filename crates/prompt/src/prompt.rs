@@ -119,21 +119,32 @@ impl Prompt {
         self.push(SegmentKind::Control, token.text(), Seam::Token);
     }
 
-    /// Marks this place as a cut, if the tokens part here.
+    /// Marks this place as a cut, if the tokens part here. A turn that wrote nothing adds none to the
+    /// cut of the turn before.
     pub(crate) fn cut(&mut self, kind: CutKind) {
-        if self.ends_in_token {
-            let segments = self.spans.len();
-            self.cuts.push(Cut { segments, kind });
-        } else {
-            self.pending_cut = Some(kind);
+        if self.is_at_cut() || self.spans.is_empty() || self.pending_cut.is_some() {
+            return;
         }
+        match self.ends_in_token {
+            true => self.place_cut(kind),
+            false => self.pending_cut = Some(kind),
+        }
+    }
+
+    fn is_at_cut(&self) -> bool {
+        let here = self.spans.len();
+        self.cuts.last().is_some_and(|cut| cut.segments == here)
+    }
+
+    fn place_cut(&mut self, kind: CutKind) {
+        let segments = self.spans.len();
+        self.cuts.push(Cut { segments, kind });
     }
 
     /// Ends the prompt: whatever cut was waiting for the next token is one, for nothing follows.
     pub(crate) fn finish(mut self) -> Self {
         if let Some(kind) = self.pending_cut.take() {
-            let segments = self.spans.len();
-            self.cuts.push(Cut { segments, kind });
+            self.place_cut(kind);
         }
         self
     }
@@ -146,19 +157,12 @@ impl Prompt {
         if let Some(cut) = self.pending_cut.take()
             && is_token
         {
-            let segments = self.spans.len();
-            self.cuts.push(Cut {
-                segments,
-                kind: cut,
-            });
+            self.place_cut(cut);
         }
         self.text.push_str(text);
         self.ends_in_token = is_token;
         let end = self.text.len();
-        let at_cut = self
-            .cuts
-            .last()
-            .is_some_and(|cut| cut.segments == self.spans.len());
+        let at_cut = self.is_at_cut();
         match self.spans.last_mut() {
             Some(last) if last.kind == kind && !at_cut => last.end = end,
             _ => self.spans.push(Span { kind, end }),

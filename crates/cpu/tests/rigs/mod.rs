@@ -47,6 +47,18 @@ pub(crate) fn rig(model: Model, options: Options) -> Rig<Cpu> {
     Rig::new(backend, shape, weights.clone())
 }
 
+/// The golden model `tiny` as bound, to be changed.
+pub(crate) fn tiny() -> (&'static Shape, &'static Weights<ds4_model::Tensor>) {
+    static BOUND: OnceLock<(Shape, Weights<ds4_model::Tensor>)> = OnceLock::new();
+    let (shape, weights) = BOUND.get_or_init(|| {
+        bound(
+            &Shape::from_config(Model::Tiny.config()).unwrap(),
+            Recipe::FLOAT,
+        )
+    });
+    (shape, weights)
+}
+
 fn make(model: Model) -> (Shape, Weights<Tensor>) {
     let shape = Shape::from_config(model.config()).unwrap();
     weights(&shape, Recipe::FLOAT)
@@ -59,10 +71,15 @@ pub(crate) fn made(shape: &Shape, recipe: Recipe, options: Options) -> Rig<Cpu> 
 }
 
 fn weights(shape: &Shape, recipe: Recipe) -> (Shape, Weights<Tensor>) {
+    let (shape, weights) = bound(shape, recipe);
+    (shape, weights.map(|_, tensor| Tensor::bound(tensor)))
+}
+
+fn bound(shape: &Shape, recipe: Recipe) -> (Shape, Weights<ds4_model::Tensor>) {
     let synthetic = Synthetic::reference(shape.clone(), 1, recipe);
     let (shape, mut weights) = Weights::bind(&synthetic.model().unwrap()).unwrap();
     weights
         .bind_draft(&synthetic.draft().unwrap(), &shape)
         .unwrap();
-    (shape, weights.map(|_, tensor| Tensor::bound(tensor)))
+    (shape, weights)
 }

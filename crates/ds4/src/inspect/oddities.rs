@@ -1,4 +1,5 @@
-//! What is legal in a file but not expected: shared payloads, unknown keys and tensors, bytes nobody owns.
+//! What is legal in a file but not expected: shared payloads, unknown keys and tensors, bytes
+//! nobody owns.
 
 use ds4_gguf::{Gguf, TensorInfo};
 use ds4_model::bind::unknown_tensors;
@@ -48,7 +49,8 @@ fn shared(file: &Gguf) -> Option<String> {
     let tensors: usize = groups.iter().map(sharing).sum();
     let example = groups.first()?;
     Some(format!(
-        "{} tensors point at the payload of another ({} payloads are shared, {} saved), such as {} at that of {}",
+        "{} tensors point at the payload of another ({} payloads are shared, {} saved), \
+         such as {} at that of {}",
         grouped(tensors as u64),
         groups.len(),
         Bytes(saved),

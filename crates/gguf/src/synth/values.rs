@@ -1,6 +1,7 @@
 //! Values that any program can make again: the generator of the golden test models.
 //!
-//! The value at `index` of the tensor `name` is a pure function of seed, name and index (all integers modulo 2^64):
+//! The value at `index` of the tensor `name` is a pure function of seed, name and index (all
+//! integers modulo 2^64):
 //!
 //! ```text
 //! s = FNV1a64(name) xor seed * G                        G = 0x9E3779B97F4A7C15
@@ -110,9 +111,11 @@ impl Values {
         }
     }
 
-    /// `count` different numbers below `below`, for row `row` of a table: an arithmetic progression modulo `below`.
+    /// `count` different numbers below `below`, for row `row` of a table: an arithmetic progression
+    /// modulo `below`.
     ///
-    /// The stride is odd; where `below` is no power of two it grows until it shares no divisor with `below`.
+    /// The stride is odd; where `below` is no power of two it grows until it shares no divisor with
+    /// `below`.
     pub fn distinct(&self, row: u64, below: u64, count: u64) -> impl Iterator<Item = u64> + use<> {
         let z = self.raw(row);
         let first = z % below;
@@ -124,7 +127,8 @@ impl Values {
     }
 }
 
-/// BF16 bits of a finite number, to nearest even. Written out to be inlined: it runs once per value of a model.
+/// BF16 bits of a finite number, to nearest even. Written out to be inlined: it runs once per value
+/// of a model.
 #[inline]
 pub(super) fn bf16_bits(value: f32) -> u16 {
     let bits = value.to_bits();

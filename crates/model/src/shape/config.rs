@@ -24,7 +24,8 @@ fn lines(mismatches: &[Mismatch]) -> String {
 }
 
 impl Shape {
-    /// Reads a released `config.json`; `compress_ratios` may go on behind the last layer, for draft blocks.
+    /// Reads a released `config.json`; `compress_ratios` may go on behind the last layer, for draft
+    /// blocks.
     pub fn from_config(text: &str) -> Result<Self, ConfigError> {
         let json: Value =
             serde_json::from_str(text).map_err(|error| ConfigError::Json(Some(error)))?;

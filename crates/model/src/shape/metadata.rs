@@ -242,7 +242,8 @@ impl<'f> Keys<'f> {
         shape
     }
 
-    /// One ratio a layer. Files append entries for draft blocks they may not even hold: the tail is not ours.
+    /// One ratio a layer. Files append entries for draft blocks they may not even hold: the tail is
+    /// not ours.
     fn ratios(&mut self, layers: usize) -> Vec<Ratio> {
         let key = "attention.compress_ratios";
         let kind = format!("an array of at least {layers} integers");

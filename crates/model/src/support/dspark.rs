@@ -1,4 +1,5 @@
-//! The DSpark support file: a drafter of several tokens at once, from streams captured at some layers of the model.
+//! The DSpark support file: a drafter of several tokens at once, from streams captured at some
+//! layers of the model.
 //!
 //! It fits one release of the main model only, which no key states: pair them by hand.
 

@@ -1,7 +1,7 @@
 //! The MTP support file: one draft block.
 //!
-//! Its small matrices (hyper-connections, router) come as F16 or F32: the published file has F32 where the main model
-//! has F16.
+//! Its small matrices (hyper-connections, router) come as F16 or F32: the published file has F32
+//! where the main model has F16.
 
 use ds4_gguf::write::MetadataBuf;
 use ds4_gguf::{Format, Gguf};

@@ -55,8 +55,9 @@ pub(super) fn noise(model: &Synthetic, slot: &Slot) -> Result<Noise, SynthError>
     })
 }
 
-/// Matrices get a gain over sqrt(inputs): 1 keeps activations in their range. What writes into the streams gets less, so
-/// that forty layers do not drown the embedding; the output matrix gets what makes logits of standard deviation 2.
+/// Matrices get a gain over sqrt(inputs): 1 keeps activations in their range. What writes into the
+/// streams gets less, so that forty layers do not drown the embedding; the output matrix gets what
+/// makes logits of standard deviation 2.
 fn fill(slot: &Slot, shape: &Shape, seed: u64) -> Fill {
     let gain = |gain: f32| Fill::Spread {
         std: gain / (slot.columns() as f32).sqrt(),
@@ -118,7 +119,8 @@ fn hyper_base(slot: &Slot, streams: usize, seed: u64) -> Vec<f32> {
 
 /// For every slot, the earlier one whose payload it shares, if any.
 ///
-/// Large matrices of the same kind, dimensions and format take turns with the payloads of the first `share` layers.
+/// Large matrices of the same kind, dimensions and format take turns with the payloads of the first
+/// `share` layers.
 pub(super) fn owners(model: &Synthetic, slots: &[Slot]) -> Vec<Option<String>> {
     let Contents::Noise { share: Some(share) } = model.contents else {
         return vec![None; slots.len()];

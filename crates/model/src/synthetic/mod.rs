@@ -1,9 +1,11 @@
 //! Models out of a seed: nothing to download, the same bits on every machine.
 //!
 //! Two kinds of contents:
-//! - [`Contents::Reference`]: the values of the golden test models ([`tiny`], [`mini`], [`wide`]) and of any other small
-//!   shape, drawn value by value and then encoded. The recipe `float` stores them exactly.
-//! - [`Contents::Noise`]: random blocks for any shape up to PRO, as fast as memory; for speed and for parity of backends.
+//! - [`Contents::Reference`]: the values of the golden test models ([`tiny`], [`mini`], [`wide`])
+//!   and of any other small shape, drawn value by value and then encoded. The recipe `float` stores
+//!   them exactly.
+//! - [`Contents::Noise`]: random blocks for any shape up to PRO, as fast as memory; for speed and
+//!   for parity of backends.
 //!
 //! ```
 //! use ds4_model::{Recipe, Weights, synthetic::{Synthetic, tiny}};
@@ -42,7 +44,8 @@ pub enum Contents {
     Reference,
     /// Random blocks.
     Noise {
-        /// Layers that hold large tensors of their own; the others share theirs. `None`: all of them.
+        /// Layers that hold large tensors of their own; the others share theirs. `None`: all of
+        /// them.
         share: Option<usize>,
     },
 }
@@ -195,9 +198,11 @@ impl Synthetic {
         Ok(())
     }
 
-    /// The noise of one tensor, of which any byte range can be had alone: for backends that fill their own memory.
+    /// The noise of one tensor, of which any byte range can be had alone: for backends that fill
+    /// their own memory.
     ///
-    /// It is what [`Self::write`] writes where no layers share payloads, and `contents` is [`Contents::Noise`].
+    /// It is what [`Self::write`] writes where no layers share payloads, and `contents` is
+    /// [`Contents::Noise`].
     pub fn tensor(&self, slot: &Slot) -> Result<Noise, SynthError> {
         contents::noise(self, slot)
     }

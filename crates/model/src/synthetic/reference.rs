@@ -1,7 +1,8 @@
 //! The weights of the golden test models, value by value as the reference generator makes them.
 //!
-//! The reference names tensors and stores experts as checkpoints do, so the value of a stacked expert is found under that
-//! expert's own name. What it stores as BF16 is rounded to BF16 here too, whatever the recipe does with it afterwards.
+//! The reference names tensors and stores experts as checkpoints do, so the value of a stacked
+//! expert is found under that expert's own name. What it stores as BF16 is rounded to BF16 here
+//! too, whatever the recipe does with it afterwards.
 
 use ds4_gguf::Format;
 use ds4_gguf::synth::values::{self, Law, Values};
@@ -55,7 +56,8 @@ fn expert_table(slot: &Slot, shape: &Shape, seed: u64) -> Vec<u8> {
 
 /// Mean, amplitude and stored precision of a tensor's values.
 fn law(slot: &Slot, shape: &Shape) -> Law {
-    // The amplitude at which a product with `columns` inputs of variance 1 has variance gain squared.
+    // The amplitude at which a product with `columns` inputs of variance 1 has variance gain
+    // squared.
     let gain = |gain: f64| (gain * (3.0 / slot.columns() as f64).sqrt()) as f32;
     // Larger limits get larger gate and up values, so that the clamp is reached.
     let hot = (f64::from(shape.swiglu_limit) / 5.0).max(1.0);
@@ -92,7 +94,8 @@ fn law(slot: &Slot, shape: &Shape) -> Law {
     }
 }
 
-/// `tokens` token ids; every third one from 40 on repeats one of the 40 before it, to give attention something to find.
+/// `tokens` token ids; every third one from 40 on repeats one of the 40 before it, to give
+/// attention something to find.
 pub fn prompt(vocab: usize, tokens: usize, seed: u64) -> Vec<u32> {
     let values = Values::new(seed, "prompt");
     let mut prompt: Vec<u32> = Vec::with_capacity(tokens);

@@ -52,7 +52,8 @@ pub fn mini() -> Shape {
     }
 }
 
-/// Like [`mini`], with 67 million parameters (80 with its draft block) and the real index top-k: from 2051 tokens on the indexer drops rows.
+/// Like [`mini`], with 67 million parameters (80 with its draft block) and the real index top-k:
+/// from 2051 tokens on the indexer drops rows.
 pub fn wide() -> Shape {
     Shape {
         hidden: 512,

@@ -1,8 +1,9 @@
 //! A made-up byte-level BPE vocabulary of any size.
 //!
-//! Laid out like the real one: three specials, 256 bytes, merged words, and a tail of added tokens that holds the
-//! protocol's own; with 129,280 tokens these stand at their real ids. Words grow letter by letter from likely
-//! beginnings, the likeliest first, so that English-looking text shrinks to a third of its bytes in tokens.
+//! Laid out like the real one: three specials, 256 bytes, merged words, and a tail of added tokens
+//! that holds the protocol's own; with 129,280 tokens these stand at their real ids. Words grow
+//! letter by letter from likely beginnings, the likeliest first, so that English-looking text
+//! shrinks to a third of its bytes in tokens.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -78,7 +79,7 @@ const LETTERS: &str = "etaoinsrhldcumfpgwybvkxjqz";
 /// Up to `count` words and the merges that make them, the likeliest first.
 fn words(count: usize) -> (Vec<String>, Vec<String>) {
     // The cost of a letter is about -16 log2 of its share: Zipf's law over the order above.
-    let cost = |rank: usize| (16.0 * (4.0 * (rank + 2) as f64).log2()) as u64;
+    let cost = |rank: usize| (16.0 * (4.0 * (rank + 2) as f64).log2()).round() as u64;
     let letters: Vec<(char, u64)> = LETTERS
         .chars()
         .enumerate()
@@ -91,8 +92,8 @@ fn words(count: usize) -> (Vec<String>, Vec<String>) {
         begin.push((letter.to_string(), cost));
         begin.push((letter.to_ascii_uppercase().to_string(), cost + 64));
     }
-    // Best first: a stem waits with its cost and the rank of its last letter. Once taken, it makes room for itself
-    // with the next likely last letter, and for itself with one letter more.
+    // Best first: a stem waits with its cost and the rank of its last letter. Once taken, it makes
+    // room for itself with the next likely last letter, and for itself with one letter more.
     let likeliest = |stem: &str, cost: u64| {
         Reverse((cost + letters[0].1, format!("{stem}{}", letters[0].0), 0))
     };

@@ -1,7 +1,8 @@
 //! One walk over a model, in a fixed order, with a stable path for every tensor.
 //!
-//! A path follows the fields of [`Weights`] (`layers.2.attention.indexer.query`); it names a tensor in traces and errors
-//! whatever its file calls it. Every other traversal (`for_each`, binding, synthesis, a backend's upload) is this walk.
+//! A path follows the fields of [`Weights`] (`layers.2.attention.indexer.query`); it names a tensor
+//! in traces and errors whatever its file calls it. Every other traversal (`for_each`, binding,
+//! synthesis, a backend's upload) is this walk.
 
 use std::convert::Infallible;
 
@@ -41,9 +42,11 @@ impl<F> Walk<'_, F> {
 macro_rules! forms {
     ($name:ident, $root:literal) => {
         impl<T> $name<T> {
-            /// The same structure with every tensor turned into something else, such as a backend's handle.
+            /// The same structure with every tensor turned into something else, such as a backend's
+            /// handle.
             ///
-            /// `visit` gets each tensor's path and the tensor, always in the same order; the first error ends the walk.
+            /// `visit` gets each tensor's path and the tensor, always in the same order; the first
+            /// error ends the walk.
             pub fn try_map<U, E>(
                 &self,
                 mut visit: impl FnMut(&str, &T) -> Result<U, E>,

@@ -1,8 +1,8 @@
 //! Blocks of each format out of random words.
 //!
-//! Codes come straight from the words, or through a table of 256 normal quantiles. Scales come from a table of 256 f16
-//! numbers between 0.6 and 1.6 times their middle, picked by a random byte and sized so that the values get the wanted
-//! standard deviation.
+//! Codes come straight from the words, or through a table of 256 normal quantiles. Scales come from
+//! a table of 256 f16 numbers between 0.6 and 1.6 times their middle, picked by a random byte and
+//! sized so that the values get the wanted standard deviation.
 
 use half::f16;
 
@@ -237,7 +237,8 @@ impl FourBit {
     }
 }
 
-/// Eight 6-bit pairs in twelve bytes: four whole with the upper bits of the other four, then those's lower nibbles.
+/// Eight 6-bit pairs in twelve bytes: four whole with the upper bits of the other four, then
+/// the lower nibbles of those.
 fn packed(pairs: [(usize, usize); 8]) -> [u8; 12] {
     std::array::from_fn(|at| {
         let ((scale, minimum), (scale4, minimum4)) = (pairs[at % 4], pairs[at % 4 + 4]);
@@ -286,7 +287,8 @@ impl FourBitFloats {
     fn new(std: f32) -> Self {
         let levels = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
         let ratio = std / root_mean_square(levels.into_iter()) as f32;
-        // ratio = m 2^e with m in [1, 2); a share s of blocks at 2^(e+1) has mean square (1 + 3 s) 4^e.
+        // ratio = m 2^e with m in [1, 2); a share s of blocks at 2^(e+1) has mean square (1 + 3 s)
+        // 4^e.
         let exponent = (ratio.to_bits() >> 23) as u8;
         let m = f32::from_bits(ratio.to_bits() & 0x007F_FFFF | 0x3F80_0000);
         Self {

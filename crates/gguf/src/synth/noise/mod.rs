@@ -1,12 +1,13 @@
 //! Random weights of any size, any byte range of any tensor alone.
 //!
-//! A real model cannot be held while it is made, and a backend wants to fill its own buffers, in parallel, in any order.
-//! So every block is a pure function of seed, tensor name and block number; [`Noise::fill`] writes any range of a
-//! tensor's bytes, the same bytes however the tensor is cut. Only integer arithmetic and correctly rounded float
-//! operations are used: every machine makes the same bytes.
+//! A real model cannot be held while it is made, and a backend wants to fill its own buffers, in
+//! parallel, in any order. So every block is a pure function of seed, tensor name and block number;
+//! [`Noise::fill`] writes any range of a tensor's bytes, the same bytes however the tensor is cut.
+//! Only integer arithmetic and correctly rounded float operations are used: every machine makes the
+//! same bytes.
 //!
-//! The values are noise of a wanted standard deviation, in blocks whose every field varies, so that an engine that reads
-//! a neighbour's scale or the wrong nibble is visibly wrong.
+//! The values are noise of a wanted standard deviation, in blocks whose every field varies, so that
+//! an engine that reads a neighbour's scale or the wrong nibble is visibly wrong.
 
 mod blocks;
 mod normal;
@@ -62,7 +63,8 @@ pub enum NoiseError {
         /// The format it was to be stored in.
         format: Format,
     },
-    /// The standard deviation is no scale of this format: not finite, not positive, too large or too small.
+    /// The standard deviation is no scale of this format: not finite, not positive, too large or
+    /// too small.
     #[error("{format} blocks cannot have a standard deviation of {std}")]
     Scale {
         /// The format.
@@ -105,7 +107,8 @@ impl Noise {
         })
     }
 
-    /// Writes the bytes from `start` on. Bytes past the tensor's end are noise like any other: ask for none of them.
+    /// Writes the bytes from `start` on. Bytes past the tensor's end are noise like any other: ask
+    /// for none of them.
     pub fn fill(&self, start: u64, out: &mut [u8]) {
         let values = &self.values;
         match &self.maker {
