@@ -132,7 +132,9 @@ impl Ops for Mistaken {
         if self.slip == Slip::PostHalved {
             let width = mix.row(0).len();
             self.each(mix, width, |_, mix| {
-                mix[..4].iter_mut().for_each(|post| *post /= 2.0)
+                for post in &mut mix[..4] {
+                    *post /= 2.0;
+                }
             });
         }
         Ok(())
@@ -259,7 +261,7 @@ impl Ops for Mistaken {
         if self.slip == Slip::NoUnrope {
             let d = self.inner.shape().head_width;
             self.each(heads, d, |row, head| {
-                rope::rotate(head, &self.angles(at.rope(), row))
+                rope::rotate(head, &self.angles(at.rope(), row));
             });
         }
         Ok(())
