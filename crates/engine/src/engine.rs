@@ -1,8 +1,9 @@
 //! The handles front ends hold: an [`Engine`], and [`Session`]s on it.
 //!
-//! Both talk to the engine thread through one bounded queue. A call never waits for room in it (a full queue is an
-//! error, so that the caller can say so), and waits for its answer no longer than one step. Cancelling and dropping go
-//! around the queue: they set a flag that the engine thread looks at in every turn.
+//! Both talk to the engine thread through one bounded queue. A call never waits for room in it (a
+//! full queue is an error, so that the caller can say so), and waits for its answer no longer than
+//! one step. Cancelling and dropping go around the queue: they set a flag that the engine thread
+//! looks at in every turn.
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -33,7 +34,8 @@ pub struct Options {
     pub sessions: usize,
     /// Commands that may wait.
     pub queue: usize,
-    /// How long a step may take while somebody waits for a next token: bounds how much of a prompt it holds.
+    /// How long a step may take while somebody waits for a next token: bounds how much of a prompt
+    /// it holds.
     pub between_tokens: Duration,
     /// How long a step may take otherwise: bounds how long a cancellation takes.
     pub longest_step: Duration,
@@ -57,7 +59,8 @@ impl Default for Options {
     }
 }
 
-/// A loaded model with its engine thread. Clones are the same engine; the last one to go stops and joins the thread.
+/// A loaded model with its engine thread. Clones are the same engine; the last one to go stops and
+/// joins the thread.
 #[derive(Clone)]
 pub struct Engine(Arc<Inner>);
 
@@ -93,7 +96,8 @@ pub struct Status {
 pub struct SessionStatus {
     /// The tokens that are computed.
     pub tokens: Vec<u32>,
-    /// Positions it can go back to without computing anything, ascending, besides 0 and where it is.
+    /// Positions it can go back to without computing anything, ascending, besides 0 and where it
+    /// is.
     pub kept: Vec<u32>,
     /// Pages it holds.
     pub pages: Charge,
@@ -112,7 +116,8 @@ pub enum Rewind {
         /// The position.
         at: u32,
     },
-    /// To the deepest kept frontier before that. The tokens in between are computed again by the next prompt.
+    /// To the deepest kept frontier before that. The tokens in between are computed again by the
+    /// next prompt.
     Short {
         /// The position.
         at: u32,
@@ -122,7 +127,8 @@ pub enum Rewind {
 }
 
 impl Engine {
-    /// Starts the engine thread over a loaded model. Text is read with `tokenizer`, if there is one.
+    /// Starts the engine thread over a loaded model. Text is read with `tokenizer`, if there is
+    /// one.
     ///
     /// # Errors
     /// If options and machine do not go together, or there is no thread to be had.
@@ -197,7 +203,8 @@ impl Engine {
         self.call(|reply| Event::Report { reply })
     }
 
-    /// Ends all generations and joins the engine thread. Every handle gets [`EngineError::Stopped`] from then on.
+    /// Ends all generations and joins the engine thread. Every handle gets [`EngineError::Stopped`]
+    /// from then on.
     pub fn shutdown(&self) {
         self.0.shutdown();
     }
@@ -253,7 +260,8 @@ impl Inner {
         self.stop.store(true, Release);
         let _ = self.commands.try_send(Event::Wake);
         if let Some(thread) = self.thread().take() {
-            // A panic on the engine thread has been printed by the panic hook; the handles say Stopped.
+            // A panic on the engine thread has been printed by the panic hook; the handles say
+            // Stopped.
             let _ = thread.join();
         }
     }
@@ -307,12 +315,12 @@ impl Session {
         &self.engine
     }
 
-    /// Begins a generation: computes what is new of the prompt, then samples. What the session has computed beyond the
-    /// tokens it shares with the prompt is forgotten.
+    /// Begins a generation: computes what is new of the prompt, then samples. What the session has
+    /// computed beyond the tokens it shares with the prompt is forgotten.
     ///
     /// # Errors
-    /// If the request cannot be served, the session is at work, or the engine busy. Whether there is memory for it is
-    /// known when it is its turn: then the stream ends with an error.
+    /// If the request cannot be served, the session is at work, or the engine busy. Whether there
+    /// is memory for it is known when it is its turn: then the stream ends with an error.
     pub fn generate(&self, request: Request) -> Result<Generation, EngineError> {
         self.check(&request)?;
         let reader = request.reading.as_ref().map(Reader::new);
@@ -327,8 +335,9 @@ impl Session {
         Ok(Generation::new(messages, signals, engine, reader))
     }
 
-    /// Goes back to position `to`, or to the deepest kept frontier before it: at cuts of the prompt, ends of turns, and
-    /// every so many tokens. Where it is now and the beginning are always possible.
+    /// Goes back to position `to`, or to the deepest kept frontier before it: at cuts of the
+    /// prompt, ends of turns, and every so many tokens. Where it is now and the beginning are
+    /// always possible.
     ///
     /// # Errors
     /// If the session is at work, or the engine busy.
@@ -340,8 +349,8 @@ impl Session {
         })
     }
 
-    /// A second session that goes on from what is computed of this one. Both see the same pages; only the open one will
-    /// be copied.
+    /// A second session that goes on from what is computed of this one. Both see the same pages;
+    /// only the open one will be copied.
     ///
     /// # Errors
     /// If there are too many sessions, no page for the copy, or the engine is busy.
@@ -353,7 +362,8 @@ impl Session {
         })
     }
 
-    /// What is computed, as bytes that [`Engine::restore`] takes. All other sessions wait while it is copied.
+    /// What is computed, as bytes that [`Engine::restore`] takes. All other sessions wait while it
+    /// is copied.
     ///
     /// # Errors
     /// If the engine is busy, or the device failed.

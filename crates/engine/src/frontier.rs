@@ -1,8 +1,9 @@
 //! Places a session can go back to.
 //!
-//! Rows that left the window, and the running sums of open windows, cannot be recomputed from anything kept; so a session
-//! goes back only to positions whose frontier was saved, and computes again what lies between there and where it wants
-//! to be. Position 0 needs no frontier, so every rewind is possible; kept frontiers make it cheap.
+//! Rows that left the window, and the running sums of open windows, cannot be recomputed from
+//! anything kept; so a session goes back only to positions whose frontier was saved, and computes
+//! again what lies between there and where it wants to be. Position 0 needs no frontier, so every
+//! rewind is possible; kept frontiers make it cheap.
 
 use std::sync::Arc;
 
@@ -66,7 +67,8 @@ impl Frontiers {
         self.kept.iter().map(|kept| kept.bytes.len() as u64).sum()
     }
 
-    /// Keeps a frontier behind all others. One may have to go: the one that leaves the smallest gap, cuts last.
+    /// Keeps a frontier behind all others. One may have to go: the one that leaves the smallest
+    /// gap, cuts last.
     pub(crate) fn push(&mut self, at: u32, reason: Reason, bytes: Arc<Vec<u8>>) {
         debug_assert!(self.kept.is_empty() || self.last() < at);
         if self.kept.len() == self.most {
@@ -96,7 +98,8 @@ impl Frontiers {
             let after = self.kept.get(index + 1).map_or(u32::MAX, |next| next.at);
             after - before
         };
-        // Without its successor yet, the last one always looks widest; it is also the likeliest to be wanted.
+        // Without its successor yet, the last one always looks widest; it is also the likeliest to
+        // be wanted.
         let least = (0..self.kept.len()).min_by_key(|&i| (self.kept[i].reason, gap(i)));
         if let Some(least) = least {
             self.kept.remove(least);

@@ -1,7 +1,9 @@
-//! A generation, seen from the front end: a stream of [`Output`]s that ends with one [`Output::Finish`].
+//! A generation, seen from the front end: a stream of [`Output`]s that ends with one
+//! [`Output::Finish`].
 //!
-//! The engine thread sends numbers; bytes and pieces are made here, on the thread that wants them. Dropping a
-//! [`Generation`] cancels it within one step; what was computed until then stays in the session.
+//! The engine thread sends numbers; bytes and pieces are made here, on the thread that wants them.
+//! Dropping a [`Generation`] cancels it within one step; what was computed until then stays in the
+//! session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,13 +1,14 @@
 //! Engine, sessions, sampling and the step scheduler: the only crate front ends import.
 //!
-//! An [`Engine`] is a loaded model and the thread that runs it; a [`Session`] is one timeline of tokens on it; a
-//! [`Generation`] is a stream of what the model says next. Tokens go in, [`Output`]s come out; nobody above sees a tensor.
+//! An [`Engine`] is a loaded model and the thread that runs it; a [`Session`] is one timeline of
+//! tokens on it; a [`Generation`] is a stream of what the model says next. Tokens go in,
+//! [`Output`]s come out; nobody above sees a tensor.
 //!
 //! | module | what |
 //! |---|---|
-//! | [`engine`], [`request`], [`generation`] | what front ends hold: handles, what they ask for, what they get |
+//! | [`engine`], [`request`], [`generation`] | handles, what is asked for, what comes back |
 //! | `scheduler` | the engine thread: one loop over one list of events, one step at a time |
-//! | `timeline`, [`frontier`] | one session: tokens, how many of them are computed, where it can go back to |
+//! | `timeline`, [`frontier`] | one session: tokens, how many are computed, ways back |
 //! | [`pages`] | who owns which page; admission |
 //! | [`snapshot`] | a session as bytes |
 //! | [`sampling`] | from logits to a token |

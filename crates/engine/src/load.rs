@@ -1,4 +1,5 @@
-//! From a weight file to a [`Machine`](crate::Machine). The one place that knows which backends there are.
+//! From a weight file to a [`Machine`](crate::Machine). The one place that knows which backends
+//! there are.
 
 use ds4_cpu::{Cpu, Options};
 use ds4_gguf::Gguf;
@@ -22,9 +23,9 @@ pub enum LoadError {
 const SAMPLE: usize = 4096;
 
 impl Identity {
-    /// The identity of the model in `file`, before its memory is laid out: names, formats, sizes and both ends of every
-    /// tensor. Hashing all of an 81 GB file would cost more than loading it; weights that differ anywhere but keep both
-    /// ends of all tensors are not told apart.
+    /// The identity of the model in `file`, before its memory is laid out: names, formats, sizes
+    /// and both ends of every tensor. Hashing all of an 81 GB file would cost more than loading it;
+    /// weights that differ anywhere but keep both ends of all tensors are not told apart.
     pub fn of(file: &Gguf) -> Self {
         let mut hash = blake3::Hasher::new_derive_key("ds4 model identity, version 1");
         for info in file.tensors() {

@@ -1,8 +1,8 @@
 //! A loaded model on one device: the engine's only view of a backend.
 //!
-//! [`Machine`] is object-safe, so the engine thread is one type whatever runs below it; [`Loaded`] is the one
-//! implementation, over any [`Backend`]. A machine runs plans and moves bytes; who owns a page, which session sits in
-//! which slot and what is worth keeping is decided above.
+//! [`Machine`] is object-safe, so the engine thread is one type whatever runs below it; [`Loaded`]
+//! is the one implementation, over any [`Backend`]. A machine runs plans and moves bytes; who owns
+//! a page, which session sits in which slot and what is worth keeping is decided above.
 
 use std::error::Error;
 use std::fmt;
@@ -27,7 +27,8 @@ pub struct Limits {
     pub context: usize,
 }
 
-/// Which model this is, and how its memory is laid out: two machines of one identity can continue each other's sessions.
+/// Which model this is, and how its memory is laid out: two machines of one identity can continue
+/// each other's sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(pub [u8; 32]);
 
@@ -106,7 +107,8 @@ pub struct Loaded<B: Backend> {
 }
 
 impl<B: Backend> Loaded<B> {
-    /// Allocates what a step works in. `max_rows` and `max_outputs` are what the backend was made for.
+    /// Allocates what a step works in. `max_rows` and `max_outputs` are what the backend was made
+    /// for.
     ///
     /// # Errors
     /// If the device has no room for it.

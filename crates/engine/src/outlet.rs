@@ -1,7 +1,8 @@
 //! The engine's end of a generation's stream.
 //!
-//! The stream is bounded. A receiver that does not keep up pauses its own generation and nobody else's: what does not
-//! fit waits here, and no row of that session is computed until it is gone. A receiver that went away ends it.
+//! The stream is bounded. A receiver that does not keep up pauses its own generation and nobody
+//! else's: what does not fit waits here, and no row of that session is computed until it is gone. A
+//! receiver that went away ends it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,8 +64,8 @@ impl Outlet {
 
     /// Sends what waits.
     pub(crate) fn flush(&mut self) -> Flow {
-        // A second look after announcing the pause: the receiver may have emptied the stream in between, and then nobody
-        // would wake us.
+        // A second look after announcing the pause: the receiver may have emptied the stream in
+        // between, and then nobody would wake us.
         let _ = self.push_all() || {
             self.signals.paused.store(true, Release);
             self.push_all()

@@ -1,12 +1,14 @@
 //! Who owns which page.
 //!
-//! A backend holds the bytes of pages and knows them by number; here stands who may write one. The rules:
+//! A backend holds the bytes of pages and knows them by number; here stands who may write one. The
+//! rules:
 //!
 //! * A session sees a page through its [`Table`], one entry for every [`PAGE_TOKENS`] tokens.
-//! * Sessions with the same beginning see the same pages. A page is written only by a session that alone sees it: before
-//!   that, [`Pages::open`] gives it a copy of its own. Full pages are never written, so in practice one page a fork is
-//!   copied, the open one.
-//! * A generation is admitted with a [`Promise`] for every page it may come to need, so that it never runs out half way.
+//! * Sessions with the same beginning see the same pages. A page is written only by a session that
+//!   alone sees it: before that, [`Pages::open`] gives it a copy of its own. Full pages are never
+//!   written, so in practice one page a fork is copied, the open one.
+//! * A generation is admitted with a [`Promise`] for every page it may come to need, so that it
+//!   never runs out half way.
 //!
 //! Nothing here allocates while tokens are made: tables are given room when a promise is made.
 
@@ -28,7 +30,8 @@ pub struct Admission {
     pub total: u64,
 }
 
-/// The pages of one session, in order. Made and changed by [`Pages`] alone; must be handed back with [`Pages::close`].
+/// The pages of one session, in order. Made and changed by [`Pages`] alone; must be handed back
+/// with [`Pages::close`].
 #[derive(Debug, Default)]
 pub struct Table(Vec<u32>);
 
@@ -102,7 +105,8 @@ impl Pages {
         charge
     }
 
-    /// Promises all pages that writing positions `from..to` will take, and gives the table room for them.
+    /// Promises all pages that writing positions `from..to` will take, and gives the table room for
+    /// them.
     ///
     /// # Errors
     /// If they are not there, with both numbers.
@@ -121,7 +125,8 @@ impl Pages {
         Ok(Promise(needed))
     }
 
-    /// Promises `more` pages besides: a session that is forked while it is written will copy its open page.
+    /// Promises `more` pages besides: a session that is forked while it is written will copy its
+    /// open page.
     ///
     /// # Errors
     /// If they are not there, with both numbers.
@@ -143,10 +148,12 @@ impl Pages {
         self.promised -= promise.0;
     }
 
-    /// Makes the pages of positions `from..to` exist and belong to this table alone; `copy(from, to)` is called for a
-    /// page that others see and that holds rows of earlier positions. Says whether the table changed.
+    /// Makes the pages of positions `from..to` exist and belong to this table alone; `copy(from,
+    /// to)` is called for a page that others see and that holds rows of earlier positions. Says
+    /// whether the table changed.
     ///
-    /// Pages come out of the promise while it lasts; it runs short only if somebody forked the session meanwhile.
+    /// Pages come out of the promise while it lasts; it runs short only if somebody forked the
+    /// session meanwhile.
     ///
     /// # Errors
     /// If there is no page left, or the copy failed. What was done until then stays sound.
@@ -348,14 +355,15 @@ mod tests {
     }
 
     proptest! {
-        /// Sessions write what they please in their pages. Each reads back what it wrote, whatever the others did, and
-        /// every page is free or seen by exactly those that name it.
+        /// Sessions write what they please in their pages. Each reads back what it wrote, whatever
+        /// the others did, and every page is free or seen by exactly those that name it.
         #[test]
         fn nobody_sees_what_others_write(acts in prop::collection::vec(act(), 1..60)) {
             let mut pages = Pages::new(10, 1);
             let mut tables: [Table; 4] = Default::default();
             let mut promises: [Promise; 4] = Default::default();
-            // What is stored: by page and token in it. What should be read: by session and position.
+            // What is stored: by page and token in it. What should be read: by session and
+            // position.
             let mut stored = HashMap::<(u32, u32), u32>::new();
             let mut wanted: [Vec<u32>; 4] = Default::default();
             let mut clock = 0;
@@ -378,7 +386,8 @@ mod tests {
                             }
                             Ok::<(), Admission>(())
                         };
-                        let opened = pages.open(&mut tables[a], from, from + n, &mut promises[a], copy);
+                        let (table, promise) = (&mut tables[a], &mut promises[a]);
+                        let opened = pages.open(table, from, from + n, promise, copy);
                         if opened.is_err() {
                             pages.truncate(&mut tables[a], from);
                             continue;

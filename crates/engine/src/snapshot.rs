@@ -13,9 +13,9 @@
 //! | | | the frontier at n; nothing if n is 0 |
 //! | end - 32 | 32 | BLAKE3 of everything before |
 //!
-//! Integers are little-endian. The same bytes continue on every backend that loaded the same model with the same row
-//! format. Lengths are checked against the bytes at hand before anything is allocated, the checksum before anything is
-//! believed.
+//! Integers are little-endian. The same bytes continue on every backend that loaded the same model
+//! with the same row format. Lengths are checked against the bytes at hand before anything is
+//! allocated, the checksum before anything is believed.
 
 use ds4_model::kv::PAGE_TOKENS;
 use thiserror::Error;
@@ -45,7 +45,8 @@ pub enum SnapshotError {
     },
     /// Of another model, or with rows in another format.
     #[error(
-        "a snapshot of model {found}; the loaded model is {expected}; restore it with the model file it was made with"
+        "a snapshot of model {found}; the loaded model is {expected}: \
+        restore it with the model file it was made with"
     )]
     Foreign {
         /// Whose it is.
@@ -169,7 +170,8 @@ impl<'a> Parts<'a> {
             });
         }
         let pages = count.div_ceil(PAGE_TOKENS as u64);
-        // The count fits 32 bits, and both sizes are those of allocations of ours: nothing overflows.
+        // The count fits 32 bits, and both sizes are those of allocations of ours: nothing
+        // overflows.
         let expected = (HEADER + CHECKSUM) as u64 + 4 * count + pages * page_bytes + frontier_bytes;
         if found != expected {
             return Err(SnapshotError::Length { found, expected });

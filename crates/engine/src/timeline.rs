@@ -1,8 +1,9 @@
 //! What the engine knows of one session: its tokens, and how much of them the model has seen.
 //!
-//! `tokens[..computed]` are in memory: their rows in the pages of `table`, the rest of the state in a slot, or, when the
-//! session is not seated, in the frontier kept at `computed`. `tokens[computed..]` wait to be computed: a whole prompt
-//! during prefill, one token during decoding. There is no other difference between the two.
+//! `tokens[..computed]` are in memory: their rows in the pages of `table`, the rest of the state in
+//! a slot, or, when the session is not seated, in the frontier kept at `computed`.
+//! `tokens[computed..]` wait to be computed: a whole prompt during prefill, one token during
+//! decoding. There is no other difference between the two.
 
 use std::sync::Arc;
 
@@ -203,7 +204,8 @@ impl Timeline {
         debug_assert!(self.computed as usize <= self.tokens.len());
     }
 
-    /// A second timeline that goes on from what is computed here. Nothing but the open page will ever be copied.
+    /// A second timeline that goes on from what is computed here. Nothing but the open page will
+    /// ever be copied.
     pub(crate) fn fork(
         &mut self,
         pages: &mut Pages,

@@ -1,8 +1,8 @@
 //! Where the tail of a distribution is cut, without sorting it.
 //!
-//! `top_k`, `top_p` and `min_p` all keep a prefix of the candidates in order of [`Rank`], so a cut is one rank: the last
-//! one kept. It is found by selection, which splits the candidates around a middle rank and goes on in one half: linear
-//! in the vocabulary however flat the distribution is.
+//! `top_k`, `top_p` and `min_p` all keep a prefix of the candidates in order of [`Rank`], so a cut
+//! is one rank: the last one kept. It is found by selection, which splits the candidates around a
+//! middle rank and goes on in one half: linear in the vocabulary however flat the distribution is.
 
 use std::cmp::Ordering;
 
@@ -51,13 +51,15 @@ pub(super) fn min_p(ranks: &mut Vec<Rank>, min_p: f32, max: f32) {
 
 /// Leaves the shortest prefix whose weights reach `mass`; the best always stays.
 ///
-/// Summation follows the selection, whose pivots may differ between releases of the standard library: a cut that falls on
-/// the last bit of a float sum is not promised to stay where it is. On one build it is the same every time.
+/// Summation follows the selection, whose pivots may differ between releases of the standard
+/// library: a cut that falls on the last bit of a float sum is not promised to stay where it is. On
+/// one build it is the same every time.
 pub(super) fn top_mass(ranks: &mut Vec<Rank>, mass: f64, max: f32) {
     let mut kept = 0;
     let mut missing = mass;
     let mut end = ranks.len();
-    // Everything before `kept` stays, everything from `end` on goes; in between the cut is looked for.
+    // Everything before `kept` stays, everything from `end` on goes; in between the cut is looked
+    // for.
     while kept < end {
         let half = (end - kept).div_ceil(2);
         let open = &mut ranks[kept..end];

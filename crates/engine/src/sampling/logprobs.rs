@@ -41,7 +41,8 @@ impl Default for TopLogprobs {
     }
 }
 
-/// `ln sum e^logit`, in one pass for the maximum and one for the sum. Logits that are no number count as minus infinity.
+/// `ln sum e^logit`, in one pass for the maximum and one for the sum. Logits that are no number
+/// count as minus infinity.
 pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if max == f32::NEG_INFINITY {

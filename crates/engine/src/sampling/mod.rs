@@ -1,17 +1,21 @@
 //! From logits to a token.
 //!
-//! [`Sampling`] says how, and is checked when it is made: whatever reaches a [`Sampler`] is sane. The order is fixed:
+//! [`Sampling`] says how, and is checked when it is made: whatever reaches a [`Sampler`] is sane.
+//! The order is fixed:
 //!
-//! 1. logit bias, then presence and frequency penalties, are added to the logits; a [`TokenMask`] removes tokens;
+//! 1. logit bias, then presence and frequency penalties, are added to the logits; a [`TokenMask`]
+//!    removes tokens;
 //! 2. temperature divides what is left;
-//! 3. `top_k`, then `top_p` (of the mass that `top_k` left), then `min_p` (relative to the best) cut the tail;
+//! 3. `top_k`, then `top_p` (of the mass that `top_k` left), then `min_p` (relative to the best)
+//!    cut the tail;
 //! 4. one draw from what remains, by its renormalised probabilities.
 //!
-//! All three cuts keep a prefix of one order, *likelier first, among equals the lower id*, so they commute up to what
-//! `top_p` takes for the whole mass, and a token's fate never depends on how a sort happens to break ties.
+//! All three cuts keep a prefix of one order, *likelier first, among equals the lower id*, so they
+//! commute up to what `top_p` takes for the whole mass, and a token's fate never depends on how a
+//! sort happens to break ties.
 //!
-//! Log-probabilities, where asked for, are those of the **raw** distribution: the model's own opinion, before bias,
-//! penalties, mask and temperature.
+//! Log-probabilities, where asked for, are those of the **raw** distribution: the model's own
+//! opinion, before bias, penalties, mask and temperature.
 
 mod cut;
 mod logprobs;
@@ -108,7 +112,8 @@ impl Sampling {
     /// Checks every field.
     ///
     /// # Errors
-    /// The first field that is out of range or no number. Of a token biased twice the last one counts.
+    /// The first field that is out of range or no number. Of a token biased twice the last one
+    /// counts.
     pub fn new(mut fields: SamplingFields) -> Result<Self, SamplingError> {
         let check = |field, value: f32, low: f32, high: f32, expected| {
             // NaN is in no range.

@@ -94,7 +94,8 @@ fn logits() -> impl Strategy<Value = Vec<f32>> {
 }
 
 proptest! {
-    /// Cuts are compared exactly but for cuts within a rounding error of a border, which the draw then tells apart.
+    /// Cuts are compared exactly but for cuts within a rounding error of a border, which the draw
+    /// then tells apart.
     #[test]
     fn the_sampler_is_the_definition(
         fields in fields(),
@@ -121,7 +122,9 @@ proptest! {
             let chosen: Choice = chosen.unwrap();
             let (token, slack) = expected(&kept, draws.uniform());
             prop_assert!(
-                chosen.token == token || slack < 1e-5 || near_a_cut(&logits, &sampling, &history, mask.as_ref()),
+                chosen.token == token
+                    || slack < 1e-5
+                    || near_a_cut(&logits, &sampling, &history, mask.as_ref()),
                 "{} instead of {token}, slack {slack}, kept {kept:?}", chosen.token
             );
             history.push(chosen.token);
@@ -188,7 +191,8 @@ fn structure_is_greedy_and_free_of_penalties() {
         let choice = sampler.sample(&logits, None, Mode::Structure).unwrap();
         assert_eq!(choice.token, 1);
     }
-    // Structure was not counted: the first free token is still likeliest to be token 1, and then it is penalised.
+    // Structure was not counted: the first free token is still likeliest to be token 1, and then it
+    // is penalised.
     let free: Vec<u32> = (0..3)
         .map(|_| sampler.sample(&logits, None, Mode::Free).unwrap().token)
         .collect();
@@ -201,7 +205,8 @@ fn structure_is_greedy_and_free_of_penalties() {
     );
 }
 
-/// Chi-squared over 20,000 draws of a fixed seed: what is drawn follows the distribution that was cut.
+/// Chi-squared over 20,000 draws of a fixed seed: what is drawn follows the distribution that was
+/// cut.
 #[test]
 fn frequencies_follow_the_distribution() {
     let logits: Vec<f32> = (0..40).map(|i| ((i * 7) % 40) as f32 * 0.1).collect();

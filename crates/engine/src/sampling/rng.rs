@@ -1,11 +1,12 @@
-//! Draws by number: the n-th draw of a seed is a function of both, so a generation that is resumed, rewound or moved to
-//! another machine goes on with the same draws.
+//! Draws by number: the n-th draw of a seed is a function of both, so a generation that is resumed,
+//! rewound or moved to another machine goes on with the same draws.
 
 /// Distance between the states of neighbouring draws: 2^64 over the golden ratio, odd.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The draws of one seed. Draw n is SplitMix64's n-th output: `mix(seed + (n + 1) * STEP)`, where `mix` is two rounds of
-/// xor-shift and multiply. It passes BigCrush, needs no state but n, and is not meant for secrets.
+/// The draws of one seed. Draw n is SplitMix64's n-th output: `mix(seed + (n + 1) * STEP)`, where
+/// `mix` is two rounds of xor-shift and multiply. It passes BigCrush, needs no state but n, and is
+/// not meant for secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draws {
     seed: u64,

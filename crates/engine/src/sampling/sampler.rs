@@ -23,8 +23,9 @@ pub enum Mode {
     /// As [`Sampling`] says.
     #[default]
     Free,
-    /// The next byte is structure (a tag, a name, punctuation of a call): the likeliest token, without penalties, which
-    /// would punish markup for being regular. It is not counted for later penalties either.
+    /// The next byte is structure (a tag, a name, punctuation of a call): the likeliest token,
+    /// without penalties, which would punish markup for being regular. It is not counted for later
+    /// penalties either.
     Structure,
 }
 
@@ -47,7 +48,8 @@ pub enum SampleError {
 
 /// Chooses the tokens of one generation.
 ///
-/// Three or four passes over the vocabulary a token, no sort of it, and no allocation after the first.
+/// Three or four passes over the vocabulary a token, no sort of it, and no allocation after the
+/// first.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     sampling: Sampling,
@@ -177,7 +179,8 @@ impl Sampler {
             .extend(ranks.filter(|rank| rank.logit > f32::NEG_INFINITY));
         let candidates = self.ranks.len();
         cut::top_k(&mut self.ranks, fields.top_k as usize);
-        // The mass that `top_p` is a share of is that of what `top_k` left, whatever `min_p` takes from it.
+        // The mass that `top_p` is a share of is that of what `top_k` left, whatever `min_p` takes
+        // from it.
         let mass = match fields.top_p < 1.0 {
             true => self.ranks.iter().map(|rank| rank.weight(max)).sum(),
             false => f64::INFINITY,
@@ -217,8 +220,8 @@ fn best(logits: &[f32]) -> Option<Rank> {
     best
 }
 
-/// The token that `u` in [0, 1) falls on, walking those kept in order of their ids: an order nothing else has an
-/// influence on.
+/// The token that `u` in [0, 1) falls on, walking those kept in order of their ids: an order
+/// nothing else has an influence on.
 fn pick(logits: &[f32], last: Option<Rank>, max: f32, u: f64) -> u32 {
     let ranks = logits.iter().zip(0..);
     let ranks = ranks.map(|(&logit, id)| Rank { logit, id });
@@ -231,7 +234,8 @@ fn pick(logits: &[f32], last: Option<Rank>, max: f32, u: f64) -> u32 {
     let mut chosen = 0;
     for rank in kept {
         let weight = rank.weight(max);
-        // A weight that underflowed to nothing is not drawn, and rounding must not run past the last one.
+        // A weight that underflowed to nothing is not drawn, and rounding must not run past the
+        // last one.
         if weight > 0.0 {
             chosen = rank.id;
             if left < weight {

@@ -1,9 +1,10 @@
 //! The engine thread.
 //!
-//! One loop: take what happened, drop what nobody wants any more, admit who fits, compute one step, send what it gave.
-//! A step holds one row of every session that decodes, and as many rows of the oldest prompts as keep the time between
-//! two tokens within its target; so a long prompt never freezes the others, and everything that has to be noticed
-//! (a cancellation, a receiver that went away, a shutdown) is noticed within one step.
+//! One loop: take what happened, drop what nobody wants any more, admit who fits, compute one step,
+//! send what it gave. A step holds one row of every session that decodes, and as many rows of the
+//! oldest prompts as keep the time between two tokens within its target; so a long prompt never
+//! freezes the others, and everything that has to be noticed (a cancellation, a receiver that went
+//! away, a shutdown) is noticed within one step.
 
 mod pace;
 mod run;
@@ -117,7 +118,8 @@ impl Scheduler {
     fn handle(&mut self, event: Event) {
         // Whoever drops something and asks for something else finds the first thing gone.
         self.reap();
-        // A caller that no longer waits for its answer is no concern of ours; what it opened is closed by its flag.
+        // A caller that no longer waits for its answer is no concern of ours; what it opened is
+        // closed by its flag.
         match event {
             Event::Open { gone, reply } => {
                 let timeline = Timeline::new(self.options.frontiers);
@@ -367,7 +369,8 @@ impl Scheduler {
         Ok(true)
     }
 
-    /// The slot of a session, a free one, or that of the session idle for longest; none if all are at work.
+    /// The slot of a session, a free one, or that of the session idle for longest; none if all are
+    /// at work.
     fn slot_for(&mut self, id: SessionId) -> Result<Option<u32>, MachineError> {
         let own = self
             .sessions
@@ -478,7 +481,8 @@ impl Scheduler {
         (decoding, budget - rows)
     }
 
-    /// Up to `rows` rows of a prompt: not beyond a cut, and with no more logits than there is room for.
+    /// Up to `rows` rows of a prompt: not beyond a cut, and with no more logits than there is room
+    /// for.
     fn slice(&self, session: SessionId, rows: usize, outputs: usize) -> Pick {
         let entry = &self.sessions[&session];
         let run = entry.run.as_ref().expect("picked for its run");

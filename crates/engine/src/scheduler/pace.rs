@@ -43,7 +43,8 @@ impl Pace {
             0 => self.alone,
             _ => self.between_tokens - self.decode.unwrap_or(0.0),
         };
-        // A float to integer cast saturates: no row cost is too small, no time left is too negative.
+        // A float to integer cast saturates: no row cost is too small, no time left is too
+        // negative.
         ((left / row) as usize).max(LEAST)
     }
 

@@ -47,7 +47,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// A request joins the line. `context` bounds prompt and answer together and was checked against the prompt.
+    /// A request joins the line. `context` bounds prompt and answer together and was checked
+    /// against the prompt.
     pub(super) fn new(
         order: u64,
         request: Request,
@@ -135,7 +136,8 @@ impl Run {
         self.cuts.binary_search(&at).is_ok()
     }
 
-    /// Takes the logits that a step gave for the rows just computed. Says why, if this was the last step.
+    /// Takes the logits that a step gave for the rows just computed. Says why, if this was the last
+    /// step.
     pub(super) fn take(
         &mut self,
         timeline: &mut Timeline,

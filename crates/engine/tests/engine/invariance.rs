@@ -19,7 +19,8 @@ const LENGTH: usize = 560;
 /// Logits at every position.
 type Logits = Vec<Vec<f32>>;
 
-/// Runs sequences in the given pieces: in step i, sequence s computes `cuts[i][s]` tokens, in its own slot.
+/// Runs sequences in the given pieces: in step i, sequence s computes `cuts[i][s]` tokens, in its
+/// own slot.
 fn run(cpu: CpuOptions, sequences: &[Vec<u32>], cuts: &[Vec<usize>]) -> Vec<Logits> {
     let rows = cpu.max_rows.max(LENGTH);
     let mut machine = machine(CpuOptions {
@@ -165,7 +166,8 @@ fn act() -> impl Strategy<Value = Act> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 
-    /// A conversation that was rewound, forked, stored and moved out of its slot answers like one that was not.
+    /// A conversation that was rewound, forked, stored and moved out of its slot answers like one
+    /// that was not.
     #[test]
     fn a_conversation_with_a_past_answers_like_a_plain_one(
         begin in 1..600usize,

@@ -79,7 +79,8 @@ pub(crate) fn noise(seed: u64, len: usize) -> Vec<u32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Greedy, with the log-probabilities of the 20 likeliest tokens: as good as the logits to tell two runs apart.
+/// Greedy, with the log-probabilities of the 20 likeliest tokens: as good as the logits to tell two
+/// runs apart.
 pub(crate) fn greedy() -> Sampling {
     let fields = SamplingFields {
         report: Report::Logprobs(20),
@@ -127,7 +128,8 @@ impl Made {
         assert_eq!(self.tops, other.tops);
     }
 
-    /// The same but for the order of sums. Likeliest tokens may trade places when they are as close as that.
+    /// The same but for the order of sums. Likeliest tokens may trade places when they are as close
+    /// as that.
     #[track_caller]
     pub(crate) fn assert_close(&self, other: &Self) {
         assert_eq!(self.tokens, other.tokens);

@@ -172,7 +172,8 @@ fn a_mask_without_tokens_is_an_error_that_says_so() {
     assert_eq!(greedy_tokens(&session, &noise(4, 4), 3).tokens.len(), 3);
 }
 
-/// Scoring a text gives each token the log-probability it has when it is decoded after the same beginning.
+/// Scoring a text gives each token the log-probability it has when it is decoded after the same
+/// beginning.
 #[test]
 fn scores_are_what_decoding_reports() {
     let engine = engine();
@@ -224,7 +225,8 @@ fn frontiers_are_kept_at_cuts() {
     let status = session.status().unwrap();
     assert_eq!(status.kept, [37, 128, 299]);
     assert!(status.frontier_bytes > 0 && status.pages.own > 0);
-    // The same question again computes one token; another question after the same beginning, what is new in it.
+    // The same question again computes one token; another question after the same beginning, what
+    // is new in it.
     let again = greedy_tokens(&session, &prompt, 4);
     assert_eq!(again.usage.cached_tokens, 299);
     again.assert_close(&made);
