@@ -42,6 +42,11 @@ impl Heads<'_> {
             Simd::Avx512 => unsafe { self.join_avx512(tile) },
             #[cfg(not(target_arch = "x86_64"))]
             Simd::Avx2 | Simd::Avx512 => unreachable!("levels of another machine"),
+            // Every 64-bit ARM has fused multiplication: the loops need no other compilation.
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon | Simd::NeonDot => self.join_with::<true>(tile),
+            #[cfg(not(target_arch = "aarch64"))]
+            Simd::Neon | Simd::NeonDot => unreachable!("levels of another machine"),
         }
     }
 

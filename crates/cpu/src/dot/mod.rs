@@ -10,6 +10,9 @@
 //! machine at hand. The caller reads each weight row once and meets it with every activation row
 //! that needs it.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
+
 use ds4_gguf::Format;
 use ds4_gguf::block::{BF16, Block, F16, F32, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, Q8K, blocks_of};
 
@@ -18,6 +21,8 @@ mod activations;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 pub use activations::{Activations, Partner, Q8, Row};
@@ -31,11 +36,21 @@ pub enum Simd {
     Avx2,
     /// AVX-512 with BW, VL and VNNI: x86-64 servers since 2019.
     Avx512,
+    /// NEON: every 64-bit ARM.
+    Neon,
+    /// NEON with the dot product extension: Apple since 2019 (A13, M1), servers since Neoverse N1.
+    NeonDot,
 }
 
 impl Simd {
-    /// All levels, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    /// All levels, of a machine's own the slowest first.
+    pub const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Neon,
+        Self::NeonDot,
+    ];
 
     /// True if this machine has the instructions.
     pub fn is_supported(self) -> bool {
@@ -57,6 +72,12 @@ impl Simd {
             }
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => false,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => Self::Neon.is_supported() && is_aarch64_feature_detected!("dotprod"),
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon | Self::NeonDot => false,
         }
     }
 }
@@ -117,6 +138,12 @@ impl Dots {
             Simd::Avx512 => Some(avx512::DOTS),
             #[cfg(not(target_arch = "x86_64"))]
             Simd::Avx2 | Simd::Avx512 => None,
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon => Some(neon::NEON),
+            #[cfg(target_arch = "aarch64")]
+            Simd::NeonDot => Some(neon::NEON_DOT),
+            #[cfg(not(target_arch = "aarch64"))]
+            Simd::Neon | Simd::NeonDot => None,
         }
     }
 
