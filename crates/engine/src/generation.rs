@@ -124,6 +124,8 @@ pub struct Generation {
     reader: Option<Reader>,
     /// Outputs made of the last message and not taken yet.
     ready: VecDeque<Output>,
+    /// Whether the last output was made.
+    is_over: bool,
 }
 
 impl Generation {
@@ -139,6 +141,7 @@ impl Generation {
             engine,
             reader,
             ready: VecDeque::new(),
+            is_over: false,
         }
     }
 
@@ -168,7 +171,8 @@ impl Generation {
             match self.messages.recv_timeout(patience) {
                 Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout) => return Err(Late),
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) if self.is_over => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => self.take(lost()),
             }
         }
     }
@@ -184,6 +188,7 @@ impl Generation {
             Message::Score(score) => self.ready.push_back(Output::Score(score)),
             Message::Token(choice) => self.take_token(&choice),
             Message::Finish(finish) => {
+                self.is_over = true;
                 let ready = &mut self.ready;
                 if let Some(reader) = &mut self.reader {
                     let end = match finish.reason {
@@ -218,6 +223,14 @@ impl Generation {
     }
 }
 
+/// The end of a stream whose engine thread is gone without a word: it panicked.
+fn lost() -> Message {
+    Message::Finish(Finish {
+        reason: FinishReason::Error(EngineError::Stopped),
+        usage: Usage::default(),
+    })
+}
+
 /// Nothing came in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing came in time")]
@@ -231,8 +244,11 @@ impl Iterator for Generation {
             if let Some(output) = self.ready.pop_front() {
                 return Some(output);
             }
-            let message = self.messages.recv().ok()?;
-            self.take(message);
+            match self.messages.recv() {
+                Ok(message) => self.take(message),
+                Err(_) if self.is_over => return None,
+                Err(_) => self.take(lost()),
+            }
         }
     }
 }

@@ -10,11 +10,20 @@ use ds4_model::{KvGeometry, Plan};
 
 use crate::rig::{Made, TOKENIZER, exact, greedy, greedy_tokens, machine, noise, options, plain};
 
-/// A machine that fails in some step, after it did half of the work.
+/// A machine that fails in some step, after it did the work.
 struct Flaky<M> {
     inner: M,
     /// Steps until it fails.
     left: Arc<AtomicU32>,
+    how: Failure,
+}
+
+/// How it fails.
+enum Failure {
+    /// As a device does.
+    Error,
+    /// As a program does.
+    Panic,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +46,10 @@ impl<M: Machine> Machine for Flaky<M> {
     fn step(&mut self, plan: &Plan) -> Result<&[f32], MachineError> {
         let fails = self.left.fetch_sub(1, Relaxed) == 0;
         let logits = self.inner.step(plan)?;
-        match fails {
-            true => Err(MachineError::new(CosmicRay)),
-            false => Ok(logits),
+        match (fails, &self.how) {
+            (false, _) => Ok(logits),
+            (true, Failure::Error) => Err(MachineError::new(CosmicRay)),
+            (true, Failure::Panic) => panic!("a test that the engine survives this"),
         }
     }
 
@@ -80,6 +90,7 @@ fn after_a_failed_step_the_session_goes_on_from_its_last_frontier() {
     let flaky = Flaky {
         inner: machine(exact()),
         left: Arc::clone(&left),
+        how: Failure::Error,
     };
     let tokenizer = Some(Arc::clone(&TOKENIZER));
     let engine = Engine::start(Box::new(flaky), tokenizer, options()).unwrap();
@@ -100,4 +111,24 @@ fn after_a_failed_step_the_session_goes_on_from_its_last_frontier() {
     let made = greedy_tokens(&session, &prompt, 20);
     assert_eq!(made.usage.cached_tokens, 64);
     made.assert_close(&plain(&prompt, 20));
+}
+
+#[test]
+fn a_panic_on_the_engine_thread_ends_streams_with_an_error() {
+    let flaky = Flaky {
+        inner: machine(exact()),
+        left: Arc::new(AtomicU32::new(3)),
+        how: Failure::Panic,
+    };
+    let tokenizer = Some(Arc::clone(&TOKENIZER));
+    let engine = Engine::start(Box::new(flaky), tokenizer, options()).unwrap();
+    let session = engine.session().unwrap();
+    let request = Request::tokens(noise(2, 20), 50, greedy());
+    let made = Made::collect(session.generate(request).unwrap());
+    assert!(matches!(
+        made.reason,
+        Some(FinishReason::Error(EngineError::Stopped))
+    ));
+    assert!(matches!(session.status(), Err(EngineError::Stopped)));
+    engine.shutdown();
 }
