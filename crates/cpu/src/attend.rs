@@ -2,6 +2,9 @@
 
 use crate::dot::Simd;
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 /// Rows decoded at a time; a tile of them stays in the second-level cache for all heads.
 pub(crate) const TILE: usize = 32;
 
@@ -56,10 +59,22 @@ impl Heads<'_> {
         self.join_with::<true>(tile);
     }
 
+    /// Four heads at a time; the loops for what is left over.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512vl,fma")]
     fn join_avx512(&mut self, tile: &[f32]) {
-        self.join_with::<true>(tile);
+        let d = self.d;
+        if !d.is_multiple_of(avx512::COLUMNS) || !self.state.len().is_multiple_of(avx512::HEADS) {
+            return self.join_with::<true>(tile);
+        }
+        let heads = self
+            .q
+            .chunks_exact(avx512::HEADS * d)
+            .zip(self.out.chunks_exact_mut(avx512::HEADS * d))
+            .zip(self.state.as_chunks_mut().0);
+        for ((q, out), state) in heads {
+            avx512::join(q, out, state, tile, d);
+        }
     }
 
     /// The loops, compiled once for each level.

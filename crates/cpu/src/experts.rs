@@ -5,10 +5,11 @@ use ds4_model::weights::Ffn;
 
 use crate::dot::Activations;
 use crate::hyper::sigmoid;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Local};
 use crate::pool::Pool;
 use crate::share::Shared;
 use crate::tensor::Tensor;
+use crate::tile::ROWS;
 
 /// Which (token, place among its picks) pairs each expert serves. The shared expert is one more expert, for all tokens.
 #[derive(Debug, Default)]
@@ -113,20 +114,21 @@ impl Work<'_> {
         hidden: &mut [f32],
         x: &[f32],
         sides: &mut Sides,
-        locals: &mut [Vec<f32>],
+        locals: &mut [Local],
     ) {
         let (e, f) = (self.shape.hidden, self.shape.expert_width);
         let limit = self.shape.swiglu_limit;
-        let partner = |w: &Tensor| self.kernels.partner(w.format);
-        sides
-            .routed
-            .fill(partner(&self.routed.gate), e, x.chunks_exact(e));
-        sides
-            .shared
-            .fill(partner(&self.shared.gate), e, x.chunks_exact(e));
+        let rows = x.len() / e;
+        let x_row = |row: usize| &x[row * e..(row + 1) * e];
+        for (side, weight) in [
+            (&mut sides.routed, &self.routed.gate),
+            (&mut sides.shared, &self.shared.gate),
+        ] {
+            let partner = self.kernels.partner(weight.format);
+            side.fill_on(self.pool, partner, e, rows, x_row);
+        }
         let sides = &*sides;
-        let chunk = 32.min(f);
-        let per_expert = f.div_ceil(chunk);
+        let per_expert = f.div_ceil(ROWS);
         let hidden = Shared::new(hidden);
         let locals = Shared::new(locals);
         self.pool
@@ -135,32 +137,29 @@ impl Work<'_> {
                 let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
                 let expert = self.groups.busy[task / per_expert];
                 let members = self.groups.members(expert);
-                let tokens = || members.iter().map(|(token, ..)| *token as usize);
+                let token = |i: usize| members[i].0 as usize;
                 let x = sides.of(self.is_shared(expert));
                 let (gate, at) = self.weight(expert, &self.routed.gate, &self.shared.gate);
                 let (up, _) = self.weight(expert, &self.routed.up, &self.shared.up);
-                let first = task % per_expert * chunk;
-                for row in first..(first + chunk).min(f) {
-                    // Members of an expert stand together in the hidden buffer, in order.
-                    let place = |i: usize| members[i].1 as usize * f + row;
-                    let mut i = 0;
-                    self.kernels
-                        .meet(gate, at + row, local, x, tokens(), |_, value| {
-                            // SAFETY: each (pair, row) belongs to one task.
-                            unsafe { hidden.set(place(i), value) };
-                            i += 1;
-                        });
-                    i = 0;
-                    self.kernels
-                        .meet(up, at + row, local, x, tokens(), |_, value| {
-                            // SAFETY: as above.
-                            let gate = unsafe { hidden.get(place(i)) };
-                            let h = swiglu(gate, value, limit) * members[i].2;
-                            // SAFETY: as above.
-                            unsafe { hidden.set(place(i), h) };
-                            i += 1;
-                        });
-                }
+                let first = task % per_expert * ROWS;
+                let rows = first..(first + ROWS).min(f);
+                // Members of an expert stand together in the hidden buffer, in order.
+                let place = |i: usize| {
+                    let start = members[i].1 as usize * f;
+                    // SAFETY: each (pair, row) belongs to one task.
+                    unsafe { hidden.part(start + rows.start..start + rows.end) }
+                };
+                let at = at + rows.start..at + rows.end;
+                let all = (members.len(), token);
+                self.kernels
+                    .strip(gate, at.clone(), local, x, all, |i, products| {
+                        place(i).copy_from_slice(products);
+                    });
+                self.kernels.strip(up, at, local, x, all, |i, products| {
+                    for (h, up) in place(i).iter_mut().zip(products) {
+                        *h = swiglu(*h, *up, limit) * members[i].2;
+                    }
+                });
             });
     }
 
@@ -170,44 +169,48 @@ impl Work<'_> {
         y: &mut [f32],
         hidden: &[f32],
         sides: &mut Sides,
-        locals: &mut [Vec<f32>],
+        locals: &mut [Local],
     ) {
         let (e, f) = (self.shape.hidden, self.shape.expert_width);
         let routed_rows = self.groups.starts[self.shape.experts] as usize;
         let (routed, shared) = hidden.split_at(routed_rows * f);
-        let partner = |w: &Tensor| self.kernels.partner(w.format);
-        sides
-            .routed
-            .fill(partner(&self.routed.down), f, routed.chunks_exact(f));
-        sides
-            .shared
-            .fill(partner(&self.shared.down), f, shared.chunks_exact(f));
+        let tokens = (y.len() / e) as u32;
+        for (side, weight, hidden) in [
+            (&mut sides.routed, &self.routed.down, routed),
+            (&mut sides.shared, &self.shared.down, shared),
+        ] {
+            let partner = self.kernels.partner(weight.format);
+            let row = |row: usize| &hidden[row * f..(row + 1) * f];
+            side.fill_on(self.pool, partner, f, hidden.len() / f, row);
+        }
         let sides = &*sides;
-        y.fill(0.0);
-        let chunk = 16.min(e);
         let y = Shared::new(y);
         let locals = Shared::new(locals);
-        self.pool.run(e.div_ceil(chunk), |worker, task| {
+        self.pool.run(e.div_ceil(ROWS), |worker, task| {
             // SAFETY: worker numbers are not shared by calls that run at the same time.
             let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
-            for row in task * chunk..(task * chunk + chunk).min(e) {
-                for &expert in &self.groups.busy {
-                    let (down, at) = self.weight(expert, &self.routed.down, &self.shared.down);
-                    let members = self.groups.members(expert);
-                    let is_shared = self.is_shared(expert);
-                    let before = if is_shared { routed_rows } else { 0 };
-                    let places = members.iter().map(|(_, place, _)| *place as usize - before);
-                    let mut tokens = members.iter().map(|(token, ..)| *token as usize);
-                    let h = sides.of(is_shared);
-                    self.kernels
-                        .meet(down, at + row, local, h, places, |_, more| {
-                            let token = tokens.next().expect("one token for each member");
-                            // SAFETY: each row of the output belongs to one task.
-                            let sum = unsafe { y.get(token * e + row) } + more;
-                            // SAFETY: as above.
-                            unsafe { y.set(token * e + row, sum) };
-                        });
-                }
+            let rows = task * ROWS..(task * ROWS + ROWS).min(e);
+            let place = |token: u32| {
+                let start = token as usize * e;
+                // SAFETY: each row of the output belongs to one task.
+                unsafe { y.part(start + rows.start..start + rows.end) }
+            };
+            for token in 0..tokens {
+                place(token).fill(0.0);
+            }
+            for &expert in &self.groups.busy {
+                let (down, at) = self.weight(expert, &self.routed.down, &self.shared.down);
+                let members = self.groups.members(expert);
+                let is_shared = self.is_shared(expert);
+                let before = if is_shared { routed_rows } else { 0 };
+                let all = (members.len(), |i: usize| members[i].1 as usize - before);
+                let at = at + rows.start..at + rows.end;
+                let h = sides.of(is_shared);
+                self.kernels.strip(down, at, local, h, all, |i, products| {
+                    for (y, more) in place(members[i].0).iter_mut().zip(products) {
+                        *y += more;
+                    }
+                });
             }
         });
     }

@@ -1,10 +1,39 @@
 //! How this machine multiplies: which vector instructions, and whether quantised weights meet floats or eight-bit codes.
 
+use std::ops::Range;
+
 use ds4_gguf::Format;
 use zerocopy::IntoBytes;
 
 use crate::dot::{Activations, Dots, Partner, Row};
 use crate::tensor::Tensor;
+use crate::tile::{self, Panel};
+
+/// One worker's memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Local {
+    pub(crate) floats: Vec<f32>,
+    panel: Panel,
+}
+
+impl Local {
+    /// The first `count` floats, whatever they held before.
+    pub(crate) fn floats(&mut self, count: usize) -> &mut [f32] {
+        if self.floats.len() < count {
+            self.floats.resize(count, 0.0);
+        }
+        &mut self.floats[..count]
+    }
+
+    /// The values of some rows of a weight.
+    fn decoded(&mut self, w: &Tensor, rows: Range<usize>) -> &[f32] {
+        let floats = self.floats(rows.len() * w.cols);
+        for (row, values) in rows.zip(floats.chunks_exact_mut(w.cols)) {
+            w.decode_row(row, values);
+        }
+        floats
+    }
+}
 
 /// What activations are multiplied as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,30 +60,51 @@ impl Kernels {
         }
     }
 
-    /// Products of one weight row with rows of activations in the weight's form, each given to `out(row, product)`.
-    pub(crate) fn meet(
+    /// Products of the weight rows `rows`, at most [`tile::ROWS`], with the activation rows `token(0..count)`, which
+    /// are in the weight's form: each activation row's to `out(i, products)`.
+    pub(crate) fn strip(
         &self,
         w: &Tensor,
-        weight_row: usize,
-        local: &mut Vec<f32>,
+        rows: Range<usize>,
+        local: &mut Local,
         x: &Activations,
-        rows: impl Iterator<Item = usize>,
-        mut out: impl FnMut(usize, f32),
+        (count, token): (usize, impl Fn(usize) -> usize),
+        mut out: impl FnMut(usize, &[f32]),
     ) {
-        let bytes = w.row(weight_row);
-        if Partner::of(w.format) == Some(self.partner(w.format)) {
-            for row in rows {
-                out(row, self.dots.dot(w.format, bytes, x.row(row)));
+        let len = rows.len();
+        // Rows that are missing in the last strip are its last one again.
+        let clamped = |i: usize| rows.start + i.min(len - 1);
+        let direct = Partner::of(w.format) == Some(x.partner());
+        if tile::pays(&self.dots, count) {
+            let out = |i: usize, products: &[f32; tile::ROWS]| out(i, &products[..len]);
+            if direct && x.partner() != Partner::F32 {
+                let bytes = |i: usize| w.row(clamped(i));
+                tile::quantised(&mut local.panel, w.format, bytes, x, count, token, out);
+            } else if direct {
+                tile::floats(w.format, |i| w.row(clamped(i)), x, count, token, out);
+            } else {
+                let decoded = local.decoded(w, rows.clone());
+                let bytes = |i: usize| decoded[i.min(len - 1) * w.cols..][..w.cols].as_bytes();
+                tile::floats(Format::F32, bytes, x, count, token, out);
             }
         } else {
-            local.resize(local.len().max(w.cols), 0.0);
-            let decoded = &mut local[..w.cols];
-            w.decode_row(weight_row, decoded);
-            for row in rows {
-                out(
-                    row,
-                    self.dots.dot(Format::F32, decoded.as_bytes(), x.row(row)),
-                );
+            let decoded = if direct {
+                &[]
+            } else {
+                local.decoded(w, rows.clone())
+            };
+            for i in 0..count {
+                let x = x.row(token(i));
+                let mut products = [0.0; tile::ROWS];
+                for (row, product) in products[..len].iter_mut().enumerate() {
+                    *product = if direct {
+                        self.dots.dot(w.format, w.row(rows.start + row), x)
+                    } else {
+                        let row = &decoded[row * w.cols..][..w.cols];
+                        self.dots.dot(Format::F32, row.as_bytes(), x)
+                    };
+                }
+                out(i, &products[..len]);
             }
         }
     }

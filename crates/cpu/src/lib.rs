@@ -27,12 +27,13 @@ mod route;
 mod select;
 mod share;
 mod tensor;
+mod tile;
 mod topology;
 
 use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowCodec, RowFormat, Shape};
 
 use crate::dot::{Activations, Dots, Simd};
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Local};
 
 pub use buffer::{Buffer, Picks};
 pub use error::Error;
@@ -97,8 +98,8 @@ pub struct Cpu {
     angles: [Vec<(f32, f32)>; 2],
     /// Packed latent rows of this step, for the layer at work.
     fresh: Vec<u8>,
-    /// One working buffer a worker.
-    locals: Vec<Vec<f32>>,
+    /// One working memory a worker.
+    locals: Vec<Local>,
     /// One list of candidates a worker.
     candidates: Vec<Vec<select::Scored>>,
     /// Mixes of the hyper-connections, or rows on their way out of a compressor.
@@ -129,7 +130,7 @@ impl Cpu {
             angles: [vec![(1.0, 0.0); pairs], vec![(1.0, 0.0); pairs]],
             fresh: vec![0; geometry.latent_bytes * options.max_rows],
             memory: kv::Memory::new(geometry, options.slots, options.pages)?,
-            locals: vec![Vec::new(); workers],
+            locals: vec![Local::default(); workers],
             candidates: vec![Vec::new(); workers],
             raw: Vec::new(),
             kernels: Kernels {

@@ -133,8 +133,8 @@ impl Ops for Cpu {
     }
 
     fn matmul(&mut self, out: &mut Buffer, x: &Buffer, w: &Tensor) -> Done {
-        let values = self.rows(x) * x.width;
-        let inputs = x.data[..values].chunks_exact(w.cols);
+        let count = self.rows(x) * x.width / w.cols;
+        let inputs = (count, |i: usize| &x.data[i * w.cols..(i + 1) * w.cols]);
         let out = Results {
             data: &mut out.data,
             stride: w.rows,
@@ -219,7 +219,8 @@ impl Ops for Cpu {
             // SAFETY: worker numbers are not shared by calls that run at the same time.
             let list = unsafe { &mut lists.part(worker..worker + 1)[0] };
             // SAFETY: as above.
-            let key = unsafe { &mut rows_decoded.part(worker..worker + 1)[0] };
+            let local = unsafe { &mut rows_decoded.part(worker..worker + 1)[0] };
+            let key = local.floats(self.shape.index_width);
             let complete = at.ratio.rows(self.plan.rows()[row].pos as usize + 1);
             list.clear();
             if complete <= keep {
@@ -264,8 +265,8 @@ impl Ops for Cpu {
         let tiles = Shared::new(&mut locals);
         self.pool.run(self.plan.len(), |worker, row| {
             // SAFETY: worker numbers are not shared by calls that run at the same time.
-            let tile = unsafe { &mut tiles.part(worker..worker + 1)[0] };
-            tile.resize(TILE * d, 0.0);
+            let local = unsafe { &mut tiles.part(worker..worker + 1)[0] };
+            let tile = local.floats(TILE * d);
             // SAFETY: each row belongs to one task.
             let out = unsafe { out.part(row * width..(row + 1) * width) };
             let mut state = [(0.0, 0.0); MAX_HEADS];
@@ -315,8 +316,8 @@ impl Ops for Cpu {
         let rank = self.shape.output_rank;
         let stride = low.width;
         for group in 0..self.shape.output_groups {
-            let rows = heads.data.chunks_exact(heads.width).take(self.plan.len());
-            let inputs = rows.map(|row| &row[group * a.cols..][..a.cols]);
+            let part = |i: usize| &heads.row(i)[group * a.cols..][..a.cols];
+            let inputs = (self.plan.len(), part);
             let out = Results {
                 data: &mut low.data[group * rank..],
                 stride,
@@ -436,7 +437,7 @@ impl Cpu {
             self.raw.resize(n * width, 0.0);
         }
         let mut raw = std::mem::take(&mut self.raw);
-        let inputs = streams.data.chunks_exact(streams.width).take(n);
+        let inputs = (n, |i: usize| streams.row(i));
         let out = Results {
             data: &mut raw,
             stride: width,
@@ -559,13 +560,11 @@ impl Cpu {
         complete: usize,
         at: Site,
         (q, head_weights): (&[f32], &[f32]),
-        key: &mut Vec<f32>,
+        key: &mut [f32],
         out: &mut Vec<(u32, f32)>,
     ) {
         let d = self.shape.index_width;
         let scale = 1.0 / ((d as f32).sqrt() * (self.shape.index_heads as f32).sqrt());
-        key.resize(key.len().max(d), 0.0);
-        let key = &mut key[..d];
         let slot = self.plan.rows()[row].slot;
         for id in 0..complete {
             let place = self.memory.row_range(slot, at.layer, Stream::Index, id);

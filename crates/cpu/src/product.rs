@@ -3,17 +3,18 @@
 use std::ops::Range;
 
 use crate::dot::Activations;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Local};
 use crate::pool::Pool;
 use crate::share::Shared;
 use crate::tensor::Tensor;
+use crate::tile::ROWS;
 
 /// Where products are computed: the workers and what they work with.
 pub(crate) struct Bench<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) kernels: &'a Kernels,
-    /// One working buffer a worker.
-    pub(crate) locals: &'a mut [Vec<f32>],
+    /// One working memory a worker.
+    pub(crate) locals: &'a mut [Local],
     /// Activations in the form of the weight at hand.
     pub(crate) activations: &'a mut Activations,
 }
@@ -24,39 +25,42 @@ pub(crate) struct Results<'a> {
     pub(crate) stride: usize,
 }
 
-/// `out[t][r - rows.start] = x[t] . w[r]` for the weight rows `rows` and all rows of `x`.
+/// `out[t][r - rows.start] = x(t) . w[r]` for the weight rows `rows` and `count` rows of activations.
 pub(crate) fn product<'x>(
     bench: &mut Bench<'_>,
     w: &Tensor,
     rows: Range<usize>,
-    x: impl ExactSizeIterator<Item = &'x [f32]>,
+    (count, x): (usize, impl Fn(usize) -> &'x [f32] + Sync),
     out: Results<'_>,
 ) {
-    let count = x.len();
     let stride = out.stride;
     assert!(out.data.len() >= (count.max(1) - 1) * stride + rows.len() && rows.len() <= stride);
+    let partner = bench.kernels.partner(w.format);
     bench
         .activations
-        .fill(bench.kernels.partner(w.format), w.cols, x);
+        .fill_on(bench.pool, partner, w.cols, count, x);
     let (kernels, activations) = (bench.kernels, &*bench.activations);
-    let chunk = rows.len().div_ceil(bench.pool.workers() * 8).max(8);
+    let strips = rows.len().div_ceil(ROWS);
     let out = Shared::new(out.data);
     let locals = Shared::new(bench.locals);
-    bench.pool.run(rows.len().div_ceil(chunk), |worker, task| {
+    bench.pool.run(strips, |worker, strip| {
         // SAFETY: worker numbers are not shared by calls that run at the same time.
         let local = unsafe { &mut locals.part(worker..worker + 1)[0] };
-        for place in task * chunk..(task * chunk + chunk).min(rows.len()) {
-            kernels.meet(
-                w,
-                rows.start + place,
-                local,
-                activations,
-                0..count,
-                |t, value| {
-                    // SAFETY: each place belongs to the one task that has its weight row.
-                    unsafe { out.set(t * stride + place, value) };
-                },
-            );
-        }
+        let place = strip * ROWS;
+        let len = ROWS.min(rows.len() - place);
+        let first = rows.start + place;
+        let whole = (count, |i| i);
+        kernels.strip(
+            w,
+            first..first + len,
+            local,
+            activations,
+            whole,
+            |t, products| {
+                // SAFETY: each place belongs to the one task that has its weight row.
+                unsafe { out.part(t * stride + place..t * stride + place + len) }
+                    .copy_from_slice(products);
+            },
+        );
     });
 }

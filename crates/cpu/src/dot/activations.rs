@@ -3,6 +3,9 @@
 use ds4_gguf::Format;
 use ds4_gguf::block::Q8K;
 
+use crate::pool::Pool;
+use crate::share::Shared;
+
 /// The form of activations that a weight format is multiplied with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partner {
@@ -34,11 +37,19 @@ impl Partner {
 pub struct Q8 {
     /// Scale.
     pub d: f32,
+    /// What multiplying with codes that are 128 too large adds to a sum, negative: -128 times the sum of `qs`.
+    pub excess: i32,
     /// Codes, -127 to 127: the vector functions count on -128 being absent.
     pub qs: [i8; 32],
 }
 
 impl Q8 {
+    const ZERO: Self = Self {
+        d: 0.0,
+        excess: 0,
+        qs: [0; 32],
+    };
+
     /// Quantises one block: the largest magnitude becomes 127.
     ///
     /// A NaN or an infinity makes the scale NaN, so that whatever is computed with the block shows
@@ -53,15 +64,13 @@ impl Q8 {
         if !largest.is_finite() {
             return Self {
                 d: f32::NAN,
+                excess: 0,
                 qs: [0; 32],
             };
         }
         // Below 2^-100 the reciprocal could overflow.
         if largest < f32::from_bits(27 << 23) {
-            return Self {
-                d: 0.0,
-                qs: [0; 32],
-            };
+            return Self::ZERO;
         }
         let inverse = 127.0 / largest;
         // In the binade of 2^23 the unit in the last place is one, so the adder rounds.
@@ -69,6 +78,7 @@ impl Q8 {
         let qs = values.map(|x| ((x * inverse + ANCHOR) - ANCHOR) as i8);
         Self {
             d: largest / 127.0,
+            excess: -128 * qs.iter().map(|q| i32::from(*q)).sum::<i32>(),
             qs,
         }
     }
@@ -97,12 +107,25 @@ impl Row<'_> {
 }
 
 /// Rows of activations in one form, in a buffer that keeps its memory from use to use.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Activations {
+    partner: Partner,
     width: usize,
     f32: Vec<f32>,
     q8: Vec<Q8>,
     q8_k: Vec<Q8K>,
+}
+
+impl Default for Activations {
+    fn default() -> Self {
+        Self {
+            partner: Partner::F32,
+            width: 0,
+            f32: Vec::new(),
+            q8: Vec::new(),
+            q8_k: Vec::new(),
+        }
+    }
 }
 
 impl Activations {
@@ -114,46 +137,123 @@ impl Activations {
         &mut self,
         partner: Partner,
         width: usize,
-        rows: impl IntoIterator<Item = &'a [f32]>,
+        rows: impl IntoIterator<Item = &'a [f32], IntoIter: ExactSizeIterator>,
     ) {
-        self.width = width;
-        self.f32.clear();
-        self.q8.clear();
-        self.q8_k.clear();
-        for row in rows {
-            assert_eq!(row.len(), width, "activations are rows of one width");
-            match partner {
-                Partner::F32 => self.f32.extend_from_slice(row),
-                Partner::Q8 => {
-                    let (blocks, rest) = row.as_chunks();
-                    assert!(
-                        rest.is_empty(),
-                        "a row of {width} is not whole blocks of 32"
-                    );
-                    self.q8.extend(blocks.iter().map(Q8::quantise));
-                }
-                Partner::Q8K => {
-                    let (blocks, rest) = row.as_chunks();
-                    assert!(
-                        rest.is_empty(),
-                        "a row of {width} is not whole blocks of 256"
-                    );
-                    self.q8_k.extend(blocks.iter().map(Q8K::quantise));
-                }
+        let rows = rows.into_iter();
+        let all = self.begin(partner, width, rows.len());
+        for (row, values) in rows.enumerate() {
+            // SAFETY: one row at a time.
+            unsafe { all.set(row, values) };
+        }
+    }
+
+    /// The same with all workers; `row(i)` is row `i` of `count`.
+    pub(crate) fn fill_on<'a>(
+        &mut self,
+        pool: &Pool,
+        partner: Partner,
+        width: usize,
+        count: usize,
+        row: impl Fn(usize) -> &'a [f32] + Sync,
+    ) {
+        let all = self.begin(partner, width, count);
+        // For a few rows it is over before the other workers have looked up.
+        let stretch = (8192 / width.max(1)).max(1);
+        pool.run(count.div_ceil(stretch), |_, task| {
+            for at in task * stretch..((task + 1) * stretch).min(count) {
+                // SAFETY: each row belongs to one task.
+                unsafe { all.set(at, row(at)) };
+            }
+        });
+    }
+
+    fn begin(&mut self, partner: Partner, width: usize, rows: usize) -> Places<'_> {
+        (self.partner, self.width) = (partner, width);
+        match partner {
+            Partner::F32 => Places::F32(width, places(&mut self.f32, rows * width, 0.0)),
+            Partner::Q8 => {
+                assert!(
+                    width.is_multiple_of(32),
+                    "a row of {width} is not whole blocks of 32"
+                );
+                Places::Q8(width, places(&mut self.q8, rows * width / 32, Q8::ZERO))
+            }
+            Partner::Q8K => {
+                assert!(
+                    width.is_multiple_of(256),
+                    "a row of {width} is not whole blocks of 256"
+                );
+                let zero = Q8K {
+                    d: 0.0,
+                    qs: [0; 256],
+                    sums: [0; 16],
+                };
+                Places::Q8K(width, places(&mut self.q8_k, rows * width / 256, zero))
             }
         }
+    }
+
+    /// The form of all rows.
+    pub(crate) fn partner(&self) -> Partner {
+        self.partner
     }
 
     /// Row `row`, in the form it was filled with.
     #[inline]
     pub fn row(&self, row: usize) -> Row<'_> {
         let blocks = |size: usize| row * (self.width / size)..(row + 1) * (self.width / size);
-        if !self.q8.is_empty() {
-            Row::Q8(&self.q8[blocks(32)])
-        } else if !self.q8_k.is_empty() {
-            Row::Q8K(&self.q8_k[blocks(256)])
-        } else {
-            Row::F32(&self.f32[blocks(1)])
+        match self.partner {
+            Partner::Q8 => Row::Q8(&self.q8[blocks(32)]),
+            Partner::Q8K => Row::Q8K(&self.q8_k[blocks(256)]),
+            Partner::F32 => Row::F32(&self.f32[blocks(1)]),
+        }
+    }
+}
+
+/// `count` places, whatever they held before.
+fn places<T: Clone>(buffer: &mut Vec<T>, count: usize, zero: T) -> Shared<'_, T> {
+    if buffer.len() < count {
+        buffer.resize(count, zero);
+    }
+    Shared::new(&mut buffer[..count])
+}
+
+/// Where rows of a form go, and their width.
+enum Places<'a> {
+    F32(usize, Shared<'a, f32>),
+    Q8(usize, Shared<'a, Q8>),
+    Q8K(usize, Shared<'a, Q8K>),
+}
+
+impl Places<'_> {
+    /// Stores one row.
+    ///
+    /// # Safety
+    /// No other call may store the same row at the same time.
+    unsafe fn set(&self, row: usize, values: &[f32]) {
+        let blocks = |width: usize, size: usize| {
+            assert_eq!(values.len(), width, "activations are rows of one width");
+            row * (width / size)..(row + 1) * (width / size)
+        };
+        match self {
+            Self::F32(width, all) => {
+                // SAFETY: the contract of this function.
+                unsafe { all.part(blocks(*width, 1)) }.copy_from_slice(values);
+            }
+            Self::Q8(width, all) => {
+                // SAFETY: the contract of this function.
+                let out = unsafe { all.part(blocks(*width, 32)) };
+                for (out, values) in out.iter_mut().zip(values.as_chunks().0) {
+                    *out = Q8::quantise(values);
+                }
+            }
+            Self::Q8K(width, all) => {
+                // SAFETY: the contract of this function.
+                let out = unsafe { all.part(blocks(*width, 256)) };
+                for (out, values) in out.iter_mut().zip(values.as_chunks().0) {
+                    *out = Q8K::quantise(values);
+                }
+            }
         }
     }
 }

@@ -168,7 +168,7 @@ fn q8_0(w: &[Q8_0], x: &[Q8]) -> f32 {
 }
 
 /// Twice the E2M1 values, by code.
-pub(super) static TWICE: [u8; 16] = {
+pub(crate) static TWICE: [u8; 16] = {
     let mut values = [0; 16];
     let mut code = 0;
     while code < 16 {
@@ -181,7 +181,7 @@ pub(super) static TWICE: [u8; 16] = {
 /// The thirty-two nibbles of sixteen bytes: the low ones, then the high ones.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn nibbles(bytes: &[u8; 16]) -> __m256i {
+pub(crate) fn nibbles(bytes: &[u8; 16]) -> __m256i {
     let bytes = load_half(bytes);
     let both = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
     _mm256_and_si256(both, _mm256_set1_epi8(15))
@@ -250,7 +250,7 @@ fn q2_k(w: &[Q2K], x: &[Q8K]) -> f32 {
 
 /// The eight scales and the eight minima of a Q4_K block, a byte each.
 #[inline]
-pub(super) fn scales_mins(w: &Q4K) -> ([u8; 8], [u8; 8]) {
+pub(crate) fn scales_mins(w: &Q4K) -> ([u8; 8], [u8; 8]) {
     let word = |i: usize| {
         u32::from_le_bytes([
             w.scales[i],
@@ -305,17 +305,17 @@ fn q4_k(w: &[Q4K], x: &[Q8K]) -> f32 {
 }
 
 /// What an IQ2_XXS block says about each of its eight groups, apart from the words.
-pub(super) struct Groups {
+pub(crate) struct Groups {
     /// The signs of all 32 values, one bit each.
-    pub(super) signs: [u32; 8],
+    pub(crate) signs: [u32; 8],
     /// The odd multiple, in both halves of 32 bits.
-    pub(super) multiples: [u32; 8],
+    pub(crate) multiples: [u32; 8],
 }
 
 /// Unpacks signs and scales of all groups at once.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn groups(w: &Iq2Xxs) -> Groups {
+pub(crate) fn groups(w: &Iq2Xxs) -> Groups {
     let load_four = |four: &[Group; 4]| {
         // SAFETY: four groups are the 32 bytes read, at any alignment.
         unsafe { _mm256_loadu_si256(four.as_ptr().cast()) }
@@ -375,7 +375,7 @@ fn words(v: __m256i) -> [u32; 8] {
 /// The magnitudes of four grid words.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn magnitudes(words: [u8; 4]) -> __m256i {
+pub(crate) fn magnitudes(words: [u8; 4]) -> __m256i {
     let word = |r: usize| i64::from_le_bytes(grid::MAGNITUDES[usize::from(words[r])]);
     _mm256_set_epi64x(word(3), word(2), word(1), word(0))
 }

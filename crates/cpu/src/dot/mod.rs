@@ -18,9 +18,9 @@ use ds4_gguf::block::{BF16, Block, F16, F32, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, Q8K,
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;

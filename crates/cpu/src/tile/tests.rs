@@ -1,0 +1,172 @@
+//! Tiles against the scalar dot product, in all formats, for odd numbers of rows and tokens.
+
+use std::time::SystemTime;
+
+use ds4_gguf::Format;
+use ds4_gguf::block::encode;
+
+use super::{ROWS, pays};
+use crate::dot::{Activations, Dots, Partner};
+use crate::kernels::{Arithmetic, Kernels, Local};
+use crate::tensor::Tensor;
+
+/// Noise from a seed.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+}
+
+fn tensor(format: Format, columns: usize, rows: usize, noise: &mut Noise) -> Tensor {
+    let mut bytes = Vec::new();
+    encode(format, &noise.values(rows * columns), &mut bytes).expect("whole blocks");
+    Tensor::new(format, columns, rows, bytes.into())
+}
+
+/// Compares all products of a matrix in strips with scalar ones.
+fn check(w: &Tensor, arithmetic: Arithmetic, tokens: usize, noise: &mut Noise, seed: u64) {
+    let kernels = Kernels {
+        dots: Dots::detect(),
+        arithmetic,
+    };
+    let x = noise.values(tokens * w.cols);
+    let mut activations = Activations::default();
+    activations.fill(kernels.partner(w.format), w.cols, x.chunks_exact(w.cols));
+    let mut exact = Activations::default();
+    let native = Partner::of(w.format).expect("a weight format");
+    exact.fill(native, w.cols, x.chunks_exact(w.cols));
+    let mut local = Local::default();
+    let mut decoded = vec![0.0; w.cols];
+    for first in (0..w.rows).step_by(ROWS) {
+        let rows = first..(first + ROWS).min(w.rows);
+        // In reverse, so that rows of activations are really looked up.
+        let all = (tokens, |i: usize| tokens - 1 - i);
+        let mut seen = 0;
+        kernels.strip(w, rows.clone(), &mut local, &activations, all, |i, products| {
+            assert_eq!((i, products.len()), (seen, rows.len()));
+            seen += 1;
+            for (row, product) in rows.clone().zip(products) {
+                let token = tokens - 1 - i;
+                w.decode_row(row, &mut decoded);
+                let scalar = match arithmetic {
+                    Arithmetic::Blocks => Dots::SCALAR.dot(w.format, w.row(row), exact.row(token)),
+                    Arithmetic::Float => {
+                        let x = &x[token * w.cols..][..w.cols];
+                        decoded.iter().zip(x).map(|(w, x)| f64::from(w * x)).sum::<f64>() as f32
+                    }
+                };
+                // Sums differ by the rounding of partial sums, of which the shifted codes have the largest.
+                let x = &x[token * w.cols..][..w.cols];
+                let most: f32 = decoded.iter().map(|w| w.abs()).fold(0.0, f32::max);
+                let size: f32 = x.iter().map(|x| x.abs()).sum::<f32>() * most;
+                assert!(
+                    (product - scalar).abs() <= 2e-6 * size,
+                    "{} {arithmetic:?}, row {row} of {}, token {token} of {tokens}, {} columns: {product}, \
+                     scalar {scalar}; seed {seed}",
+                    w.format,
+                    w.rows,
+                    w.cols,
+                );
+            }
+        });
+        assert_eq!(seen, tokens);
+    }
+}
+
+#[test]
+fn tiles_give_what_scalar_dot_products_give() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seed = now.expect("a clock after 1970").as_nanos() as u64;
+    let mut noise = Noise(seed);
+    for format in Format::all().filter(|format| format.is_weight()) {
+        for (rows, supers) in [(16, 1), (19, 2), (1, 3), (37, 5)] {
+            // Formats of small blocks do without whole super-blocks, those of single numbers without whole vectors.
+            let columns = match format.block_values() {
+                1 => 256 * supers - 7,
+                32 => 256 * supers - 32,
+                _ => 256 * supers,
+            };
+            let w = tensor(format, columns, rows, &mut noise);
+            for tokens in [1, 2, 3, 5, 12, 13, 17, 29] {
+                for arithmetic in [Arithmetic::Blocks, Arithmetic::Float] {
+                    check(&w, arithmetic, tokens, &mut noise, seed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn largest_codes_do_not_saturate() {
+    let mut noise = Noise(1);
+    for format in [
+        Format::Q8_0,
+        Format::Q2K,
+        Format::Q4K,
+        Format::Iq2Xxs,
+        Format::Mxfp4,
+    ] {
+        let mut bytes = Vec::new();
+        let ends: Vec<f32> = (0..ROWS * 512)
+            .map(|i| if i % 3 == 0 { -1.0 } else { 1.0 })
+            .collect();
+        encode(format, &ends, &mut bytes).expect("whole blocks");
+        let w = Tensor::new(format, 512, ROWS, bytes.into());
+        check(&w, Arithmetic::Blocks, 7, &mut noise, 1);
+    }
+}
+
+#[test]
+fn a_product_does_not_depend_on_its_company() {
+    if !pays(&Dots::detect(), 4) {
+        return;
+    }
+    let mut noise = Noise(7);
+    let kernels = Kernels {
+        dots: Dots::detect(),
+        arithmetic: Arithmetic::Blocks,
+    };
+    for format in Format::all().filter(|format| format.is_weight()) {
+        let w = tensor(format, 512, ROWS, &mut noise);
+        let x = noise.values(40 * 512);
+        let mut activations = Activations::default();
+        activations.fill(kernels.partner(format), 512, x.chunks_exact(512));
+        let mut local = Local::default();
+        let mut run = |tokens: &[usize]| {
+            let mut all = Vec::new();
+            let which = (tokens.len(), |i: usize| tokens[i]);
+            kernels.strip(
+                &w,
+                0..ROWS,
+                &mut local,
+                &activations,
+                which,
+                |_, products| {
+                    all.push(products.to_vec());
+                },
+            );
+            all
+        };
+        let whole = run(&(0..40).collect::<Vec<_>>());
+        for tokens in [vec![5, 17, 39], vec![0, 1, 2, 3], (10..31).collect()] {
+            let part = run(&tokens);
+            assert!(
+                tokens
+                    .iter()
+                    .zip(part)
+                    .all(|(token, products)| whole[*token] == products),
+                "{format}"
+            );
+        }
+    }
+}
