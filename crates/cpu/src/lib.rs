@@ -96,6 +96,8 @@ pub struct Cpu {
     plan: Plan,
     /// (cos, sin) by row and pair, for both tables.
     angles: [Vec<(f32, f32)>; 2],
+    /// The same for a compressed row at work.
+    row_angles: Vec<(f32, f32)>,
     /// Packed latent rows of this step, for the layer at work.
     fresh: Vec<u8>,
     /// One working memory a worker.
@@ -128,6 +130,7 @@ impl Cpu {
             codec: RowCodec::new(&geometry, options.rounding),
             plan: Plan::new(),
             angles: [vec![(1.0, 0.0); pairs], vec![(1.0, 0.0); pairs]],
+            row_angles: vec![(1.0, 0.0); shape.rotary / 2],
             fresh: vec![0; geometry.latent_bytes * options.max_rows],
             memory: kv::Memory::new(geometry, options.slots, options.pages)?,
             locals: vec![Local::default(); workers],

@@ -33,33 +33,27 @@ impl Ops for Cpu {
     }
 
     fn embed(&mut self, x: &mut Buffer, table: &Tensor) -> Done {
-        for (row, x) in self
-            .plan
-            .rows()
-            .iter()
-            .zip(x.data.chunks_exact_mut(x.width))
-        {
-            table.decode_row(row.token as usize, x);
-        }
+        self.each_row(x, self.plan.len(), |row, x| {
+            table.decode_row(self.plan.rows()[row].token as usize, x);
+        });
         Ok(())
     }
 
     fn spread(&mut self, streams: &mut Buffer, x: &Buffer) -> Done {
-        let n = self.plan.len();
-        let rows = streams.data.chunks_exact_mut(streams.width).take(n);
-        for (streams, x) in rows.zip(x.data.chunks_exact(x.width)) {
-            for stream in streams.chunks_exact_mut(x.len()) {
-                stream.copy_from_slice(x);
+        self.each_row(streams, self.plan.len(), |row, streams| {
+            for stream in streams.chunks_exact_mut(x.width) {
+                stream.copy_from_slice(x.row(row));
             }
-        }
+        });
         Ok(())
     }
 
     fn add(&mut self, streams: &mut Buffer, more: &Buffer) -> Done {
-        let values = self.plan.len() * streams.width;
-        for (value, more) in streams.data[..values].iter_mut().zip(&more.data) {
-            *value += more;
-        }
+        self.each_row(streams, self.plan.len(), |row, streams| {
+            for (value, more) in streams.iter_mut().zip(more.row(row)) {
+                *value += more;
+            }
+        });
         Ok(())
     }
 
@@ -108,13 +102,13 @@ impl Ops for Cpu {
             .outputs()
             .iter()
             .zip(x.data.chunks_exact_mut(x.width));
-        let mut row = vec![0.0; streams.width];
+        let row = self.locals[0].floats(streams.width);
         for (output, x) in outputs {
             let flat = streams.row(*output as usize);
             let share = norm::inverse_rms(flat, self.shape.norm_epsilon);
             let weights = std::array::from_fn(|i| {
-                hc.mix.decode_row(i, &mut row);
-                let mix = self.kernels.floats(&row, flat) * share;
+                hc.mix.decode_row(i, row);
+                let mix = self.kernels.floats(row, flat) * share;
                 hyper::sigmoid(mix * scale + base[i]) + self.shape.hyper_epsilon
             });
             hyper::collapse(x, flat, weights);
@@ -124,11 +118,12 @@ impl Ops for Cpu {
 
     fn rms_norm(&mut self, out: &mut Buffer, x: &Buffer, weight: &Tensor) -> Done {
         let weight = weight.floats();
-        let values = self.rows(x) * x.width;
-        let stretches = x.data[..values].chunks_exact(weight.len());
-        for (out, x) in out.data.chunks_exact_mut(weight.len()).zip(stretches) {
-            norm::rms_norm(out, x, weight, self.shape.norm_epsilon);
-        }
+        self.each_row(out, self.rows(x), |row, out| {
+            let parts = x.row(row).chunks_exact(weight.len());
+            for (out, x) in out.chunks_exact_mut(weight.len()).zip(parts) {
+                norm::rms_norm(out, x, weight, self.shape.norm_epsilon);
+            }
+        });
         Ok(())
     }
 
@@ -161,17 +156,19 @@ impl Ops for Cpu {
         let weight = norm_weight.floats();
         let bytes = self.memory.geometry.latent_bytes;
         let mut fresh = std::mem::take(&mut self.fresh);
-        let mut values = vec![0.0; weight.len()];
-        for (row, out) in (0..self.plan.len()).zip(fresh.chunks_exact_mut(bytes)) {
-            norm::rms_norm(
-                &mut values,
-                latent.row(row),
-                weight,
-                self.shape.norm_epsilon,
-            );
-            rope::rotate(&mut values, self.angles(at.rope(), row));
-            self.codec.write_latent(&values, out);
-        }
+        let mut locals = std::mem::take(&mut self.locals);
+        let (rows, values) = (Shared::new(&mut fresh), Shared::new(&mut locals));
+        self.pool.run(self.plan.len(), |worker, row| {
+            // SAFETY: worker numbers are not shared by calls that run at the same time.
+            let local = unsafe { &mut values.part(worker..worker + 1)[0] };
+            let values = local.floats(weight.len());
+            norm::rms_norm(values, latent.row(row), weight, self.shape.norm_epsilon);
+            rope::rotate(values, self.angles(at.rope(), row));
+            // SAFETY: each row belongs to one task.
+            let out = unsafe { rows.part(row * bytes..(row + 1) * bytes) };
+            self.codec.write_latent(values, out);
+        });
+        self.locals = locals;
         self.fresh = fresh;
         Ok(())
     }
@@ -417,13 +414,19 @@ impl Cpu {
         }
     }
 
+    /// Calls `work(row, values)` for the first `count` rows of a buffer.
+    fn each_row(&self, out: &mut Buffer, count: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+        let width = out.width;
+        let rows = Shared::new(&mut out.data);
+        self.pool.run(count, |_, row| {
+            // SAFETY: each row belongs to one task.
+            work(row, unsafe { rows.part(row * width..(row + 1) * width) });
+        });
+    }
+
     /// Calls `work(head, row)` for every head of every row.
     fn each_head(&self, q: &mut Buffer, d: usize, work: impl Fn(&mut [f32], usize) + Sync) {
-        let width = q.width;
-        let rows = Shared::new(&mut q.data);
-        self.pool.run(self.plan.len(), |_, row| {
-            // SAFETY: each row belongs to one task.
-            let heads = unsafe { rows.part(row * width..(row + 1) * width) };
+        self.each_row(q, self.plan.len(), |row, heads| {
             for head in heads.chunks_exact_mut(d) {
                 work(head, row);
             }
@@ -444,10 +447,13 @@ impl Cpu {
         };
         product(&mut self.bench(), &hc.mix, 0..width, inputs, out);
         self.raw = raw;
-        for (row, mix) in self.raw.chunks_exact_mut(width).take(n).enumerate() {
+        let mixes = Shared::new(&mut self.raw);
+        self.pool.run(n, |_, row| {
             let share = norm::inverse_rms(streams.row(row), self.shape.norm_epsilon);
+            // SAFETY: each row belongs to one task.
+            let mix = unsafe { mixes.part(row * width..(row + 1) * width) };
             mix.iter_mut().for_each(|m| *m *= share);
-        }
+        });
     }
 
     /// Keeps track of which positions the draft block's ring holds.
@@ -535,20 +541,19 @@ impl Cpu {
             let (first, count) = completed(at.ratio, run);
             (first..first + count).map(|row| (run.slot, row))
         });
-        let mut angles = vec![(1.0, 0.0); self.shape.rotary / 2];
-        let mut values = vec![0.0; d];
+        let angles = &mut self.row_angles;
+        let values = self.locals[0].floats(d);
         for ((slot, row), raw) in places.zip(self.raw[..windows * d].chunks_exact(d)) {
-            norm::rms_norm(&mut values, raw, weight, self.shape.norm_epsilon);
+            norm::rms_norm(values, raw, weight, self.shape.norm_epsilon);
             // The position of a row is that of its window's first token.
             let pos = (row * at.ratio.tokens()) as u32;
-            self.frequencies
-                .angles(RopeTable::Compressed, pos, &mut angles);
-            rope::rotate(&mut values, &angles);
+            self.frequencies.angles(RopeTable::Compressed, pos, angles);
+            rope::rotate(values, angles);
             let place = self.memory.row_range(slot, at.layer, stream, row);
             let out = &mut self.memory.arena[place];
             match stream {
-                Stream::Latent => self.codec.write_latent(&values, out),
-                Stream::Index => self.codec.write_index(&mut values, out),
+                Stream::Latent => self.codec.write_latent(values, out),
+                Stream::Index => self.codec.write_index(values, out),
             }
         }
     }
