@@ -3,11 +3,13 @@
 //! `cargo run --release -p ds4-cpu --example speed -- FILE [--threads T] [--ids FILE] [--prompt N] [--chunk C]
 //! [--decode M] [--repeat R] [--exact] [--scalar] [--logits FILE]`
 //!
-//! Token ids come from `--ids` (numbers between blanks: the prompt, then what is fed while decoding) or are made up.
-//! Each of the `R` repeats is a session of its own; the best is the one that shows the machine. `cpu` is processor time,
-//! which other programs disturb less; with one thread it is what the clock would show on a quiet machine. GB/s count the
-//! weights that a decoded token reads. `--logits` takes the logits of the last prompt token and of every decoded one,
-//! as float32, one row after the other: `tools/compare-llama-cpp.py` compares them with those of another engine.
+//! Token ids come from `--ids` (numbers between blanks: the prompt, then what is fed while
+//! decoding) or are made up. Each of the `R` repeats is a session of its own; the best is the one
+//! that shows the machine. `cpu` is processor time, which other programs disturb less; with one
+//! thread it is what the clock would show on a quiet machine. GB/s count the weights that a decoded
+//! token reads. `--logits` takes the logits of the last prompt token and of every decoded one, as
+//! float32, one row after the other: `tools/compare-llama-cpp.py` compares them with those of
+//! another engine.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 
 use std::error::Error;

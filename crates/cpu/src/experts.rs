@@ -11,7 +11,8 @@ use crate::share::Shared;
 use crate::tensor::Tensor;
 use crate::tile::ROWS;
 
-/// Which (token, place among its picks) pairs each expert serves. The shared expert is one more expert, for all tokens.
+/// Which (token, place among its picks) pairs each expert serves. The shared expert is one more
+/// expert, for all tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     /// Start of each expert's members; one more entry than experts.
@@ -66,7 +67,8 @@ impl Groups {
     }
 }
 
-/// Activations of the routed experts and of the shared one, whose weights may be in formats of different forms.
+/// Activations of the routed experts and of the shared one, whose weights may be in formats of
+/// different forms.
 #[derive(Debug, Default)]
 pub(crate) struct Sides {
     routed: Activations,
@@ -108,7 +110,8 @@ impl Work<'_> {
         }
     }
 
-    /// First phase: `hidden = weight * silu(gate) * up` for every (token, expert) pair; `x` is `(n, E)`.
+    /// First phase: `hidden = weight * silu(gate) * up` for every (token, expert) pair; `x` is `(n,
+    /// E)`.
     pub(crate) fn gate_up(
         &self,
         hidden: &mut [f32],

@@ -1,4 +1,5 @@
-//! How this machine multiplies: which vector instructions, and whether quantised weights meet floats or eight-bit codes.
+//! How this machine multiplies: which vector instructions, and whether quantised weights meet
+//! floats or eight-bit codes.
 
 use std::ops::Range;
 
@@ -60,8 +61,9 @@ impl Kernels {
         }
     }
 
-    /// Products of the weight rows `rows`, at most [`tile::ROWS`], with the activation rows `token(0..count)`, which
-    /// are in the weight's form: each activation row's to `out(i, products)`.
+    /// Products of the weight rows `rows`, at most [`tile::ROWS`], with the activation rows
+    /// `token(0..count)`, which are in the weight's form: each activation row's to `out(i,
+    /// products)`.
     pub(crate) fn strip(
         &self,
         w: &Tensor,

@@ -25,7 +25,8 @@ pub(crate) struct Results<'a> {
     pub(crate) stride: usize,
 }
 
-/// `out[t][r - rows.start] = x(t) . w[r]` for the weight rows `rows` and `count` rows of activations.
+/// `out[t][r - rows.start] = x(t) . w[r]` for the weight rows `rows` and `count` rows of
+/// activations.
 pub(crate) fn product<'x>(
     bench: &mut Bench<'_>,
     w: &Tensor,

@@ -1,6 +1,7 @@
 //! Four heads with a tile of rows: each row is loaded once for the four.
 //!
-//! Scores and probabilities of a tile lie row by row, four heads side by side, so that a vector holds four rows.
+//! Scores and probabilities of a tile lie row by row, four heads side by side, so that a vector
+//! holds four rows.
 
 #[allow(
     clippy::wildcard_imports,
@@ -90,7 +91,8 @@ pub(super) fn join(
     }
 }
 
-/// Products of the rows from `first` on with the four queries, row by row; missing rows are the last one again.
+/// Products of the rows from `first` on with the four queries, row by row; missing rows are the
+/// last one again.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,fma")]
 fn sixteen(q: &[f32], tile: &[f32], d: usize, first: usize, rows: usize) -> __m512 {
@@ -177,7 +179,8 @@ fn first_four(v: __m512) -> [f32; 4] {
     four
 }
 
-/// `e^x` for `x` up to 0, to two units in the last place; 0 below the smallest normal result. NaN stays NaN.
+/// `e^x` for `x` up to 0, to two units in the last place; 0 below the smallest normal result. NaN
+/// stays NaN.
 #[inline]
 #[target_feature(enable = "avx512f,fma")]
 fn exp(x: __m512) -> __m512 {

@@ -37,7 +37,8 @@ impl Partner {
 pub struct Q8 {
     /// Scale.
     pub d: f32,
-    /// What multiplying with codes that are 128 too large adds to a sum, negative: -128 times the sum of `qs`.
+    /// What multiplying with codes that are 128 too large adds to a sum, negative: -128 times the
+    /// sum of `qs`.
     pub excess: i32,
     /// Codes, -127 to 127: the vector functions count on -128 being absent.
     pub qs: [i8; 32],

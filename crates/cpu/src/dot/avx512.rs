@@ -75,7 +75,8 @@ fn two_runs(first: &[i8; 32], second: &[i8; 32]) -> __m512i {
     )
 }
 
-/// Asks for the weights some way ahead, in this row or the next: the machine's own prefetching stops at every page.
+/// Asks for the weights some way ahead, in this row or the next: the machine's own prefetching
+/// stops at every page.
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(crate) fn look_ahead<B>(block: &B, bytes: usize) {

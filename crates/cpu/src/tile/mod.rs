@@ -1,18 +1,20 @@
 //! Matrix-matrix products on quantised blocks: the prefill.
 //!
-//! A dot product unpacks a weight row again for every token. Here sixteen weight rows are unpacked once, into a
-//! [`Panel`] whose lanes are the rows, and then meet tiles of up to [`TOKENS`] rows of activations: one instruction
-//! multiplies four columns of all sixteen rows with four codes of one token.
+//! A dot product unpacks a weight row again for every token. Here sixteen weight rows are unpacked
+//! once, into a [`Panel`] whose lanes are the rows, and then meet tiles of up to [`TOKENS`] rows of
+//! activations: one instruction multiplies four columns of all sixteen rows with four codes of one
+//! token.
 //!
 //! | file | what |
 //! |---|---|
 //! | `panel.rs` | the unpacked form and its memory |
-//! | `unpack.rs` | from each block format to it |
-//! | `integer.rs` | panels against eight-bit activations |
-//! | `float.rs` | rows of floats against float activations, for the weights that want no eight bits |
+//! | `avx512/unpack.rs` | from each block format to it |
+//! | `avx512/integer.rs` | panels against eight-bit activations |
+//! | `avx512/float.rs` | rows of floats against float activations |
 //!
-//! The twin of every kernel is the scalar dot product of `dot`. A product is computed by one task alone and its sums
-//! do not depend on which rows or tokens share its tile, so results are the same for every number of threads.
+//! The twin of every kernel is the scalar dot product of `dot`. A product is computed by one task
+//! alone and its sums do not depend on which rows or tokens share its tile, so results are the same
+//! for every number of threads.
 //!
 //! Machines without AVX-512 and VNNI keep to dot products.
 
@@ -20,6 +22,10 @@
 mod absent;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "only the kernels look inside")
+)]
 mod panel;
 
 use std::ops::Range;
@@ -49,7 +55,8 @@ const FLOAT_TOKENS: usize = 6;
 /// Fewest activation rows for which unpacking pays.
 const WORTH: usize = 3;
 
-/// True where `count` rows of activations in the form `partner` meet a weight as tiles rather than one by one.
+/// True where `count` rows of activations in the form `partner` meet a weight as tiles rather than
+/// one by one.
 pub(crate) fn pays(dots: &Dots, count: usize) -> bool {
     count >= WORTH && dots.simd() == Simd::Avx512
 }
@@ -60,8 +67,8 @@ fn cuts(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     (0..tiles).map(move |tile| tile * count / tiles..(tile + 1) * count / tiles)
 }
 
-/// Products of sixteen quantised rows, unpacked into `panel`, with the activation rows `token(0..count)`:
-/// `out(i, sixteen products)`.
+/// Products of sixteen quantised rows, unpacked into `panel`, with the activation rows
+/// `token(0..count)`: `out(i, sixteen products)`.
 pub(crate) fn quantised<'w>(
     panel: &mut Panel,
     format: Format,

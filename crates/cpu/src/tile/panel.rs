@@ -26,8 +26,8 @@ pub(crate) enum Grain {
 
 /// Sixteen weight rows as unsigned codes under scales, lane by lane.
 ///
-/// Integers are kept as the block formats have them, so products of codes stay exact. Only numbers that are exact in
-/// float32 as well (a float16 times six bits) become scales.
+/// Integers are kept as the block formats have them, so products of codes stay exact. Only numbers
+/// that are exact in float32 as well (a float16 times six bits) become scales.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panel {
     pub(crate) grain: Grain,

@@ -65,14 +65,15 @@ fn check(w: &Tensor, arithmetic: Arithmetic, tokens: usize, noise: &mut Noise, s
                         decoded.iter().zip(x).map(|(w, x)| f64::from(w * x)).sum::<f64>() as f32
                     }
                 };
-                // Sums differ by the rounding of partial sums, of which the shifted codes have the largest.
+                // Sums differ by the rounding of partial sums, of which the shifted codes have the
+                // largest.
                 let x = &x[token * w.cols..][..w.cols];
                 let most: f32 = decoded.iter().map(|w| w.abs()).fold(0.0, f32::max);
                 let size: f32 = x.iter().map(|x| x.abs()).sum::<f32>() * most;
                 assert!(
                     (product - scalar).abs() <= 2e-6 * size,
-                    "{} {arithmetic:?}, row {row} of {}, token {token} of {tokens}, {} columns: {product}, \
-                     scalar {scalar}; seed {seed}",
+                    "{} {arithmetic:?}, row {row} of {}, token {token} of {tokens}, {} columns: \
+                     {product}, scalar {scalar}; seed {seed}",
                     w.format,
                     w.rows,
                     w.cols,
@@ -90,7 +91,8 @@ fn tiles_give_what_scalar_dot_products_give() {
     let mut noise = Noise(seed);
     for format in Format::all().filter(|format| format.is_weight()) {
         for (rows, supers) in [(16, 1), (19, 2), (1, 3), (37, 5)] {
-            // Formats of small blocks do without whole super-blocks, those of single numbers without whole vectors.
+            // Formats of small blocks do without whole super-blocks, those of single numbers
+            // without whole vectors.
             let columns = match format.block_values() {
                 1 => 256 * supers - 7,
                 32 => 256 * supers - 32,

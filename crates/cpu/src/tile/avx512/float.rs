@@ -42,7 +42,8 @@ fn blocks<'a, B: Block>(rows: &[&'a [u8]; FLOAT_ROWS]) -> [&'a [B]; FLOAT_ROWS] 
     rows.map(|row| blocks_of::<B>(row).expect("a weight row is whole numbers"))
 }
 
-/// Columns after which partial sums join the whole: the error of a sum grows with the number of its terms.
+/// Columns after which partial sums join the whole: the error of a sum grows with the number of its
+/// terms.
 const STRETCH: usize = 128;
 
 macro_rules! kernel {

@@ -1,7 +1,8 @@
 //! Panels against eight-bit activations.
 //!
-//! `dpbusd` takes the codes of the panel as unsigned and those of the token, repeated over all lanes, as signed bytes;
-//! it adds four products to 32 bits, which no sum here fills. Scales come in at the end of each grain, in float32.
+//! `dpbusd` takes the codes of the panel as unsigned and those of the token, repeated over all
+//! lanes, as signed bytes; it adds four products to 32 bits, which no sum here fills. Scales come
+//! in at the end of each grain, in float32.
 
 #[allow(
     clippy::wildcard_imports,

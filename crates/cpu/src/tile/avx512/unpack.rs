@@ -1,7 +1,8 @@
 //! From block formats to panels.
 //!
-//! Each format turns 64 codes of one row into a vector of bytes; sixteen such vectors are transposed, as 16 by 16
-//! words of four codes, into lines of the panel. What a block has besides codes (scales, minima) takes the same way.
+//! Each format turns 64 codes of one row into a vector of bytes; sixteen such vectors are
+//! transposed, as 16 by 16 words of four codes, into lines of the panel. What a block has besides
+//! codes (scales, minima) takes the same way.
 
 #[allow(
     clippy::wildcard_imports,
@@ -87,8 +88,8 @@ fn halves(bits: [u16; ROWS]) -> __m512 {
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bits.as_ptr().cast()) })
 }
 
-/// Asks for what stands where block `at` does in the strip after this one: sixteen rows are too many streams for the
-/// machine's own prefetching, and each is short.
+/// Asks for what stands where block `at` does in the strip after this one: sixteen rows are too
+/// many streams for the machine's own prefetching, and each is short.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn next_strip<B>(row: &[B], at: usize) {
@@ -302,7 +303,8 @@ fn scales_and_minima(scales: [u8; 8], minima: [u8; 8], d: f32) -> __m512i {
     joined(_mm256_castps_si256(scales), minima)
 }
 
-/// Eight multiples, which stand in both halves of their words, times `d` as floats, and as they are.
+/// Eight multiples, which stand in both halves of their words, times `d` as floats, and as they
+/// are.
 #[inline]
 #[target_feature(enable = "avx512f,avx2")]
 fn multiples_twice(multiples: &[u32; 8], d: f32) -> __m512i {
@@ -316,7 +318,8 @@ fn multiples_twice(multiples: &[u32; 8], d: f32) -> __m512i {
 /// What is added to signed magnitudes, the largest of which is 43, to have them unsigned.
 const LIFT: i8 = 64;
 
-/// `x = d/8 · multiple · code` becomes `d/8 · multiple · (code + 64) - 8d · multiple`: the minima are the multiples.
+/// `x = d/8 · multiple · code` becomes `d/8 · multiple · (code + 64) - 8d · multiple`: the minima
+/// are the multiples.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,f16c")]
 fn iq2_xxs(panel: &mut Panel, rows: &[&[Iq2Xxs]; ROWS]) {
     panel.shape(Grain::Fine, rows[0].len() * 256);
