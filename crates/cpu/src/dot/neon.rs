@@ -1,9 +1,9 @@
 //! The dot products with NEON, alone or with the dot product extension.
 //!
 //! The two levels differ in one function, [`add_products`]: the extension multiplies sixteen pairs
-//! of bytes and adds them four by four in one instruction; without it they are widened to 16 bits on
-//! the way. Two products fit there because activations are never -128: the largest sum,
-//! 2 · 128 · 127, stays below the limit. Both add the same integers, so the levels agree but for the
+//! of bytes and adds them four by four in one instruction; without it products are 16 bits wide
+//! before they are added. Two fit there because activations are never -128: the largest sum,
+//! 2 · 128 · 127, stays below the limit. Both levels add the same integers and differ only in the
 //! order of float additions.
 //!
 //! The formats of super-blocks share a shape: the sums of products of four sub-blocks are put side
