@@ -16,6 +16,16 @@ pub(crate) struct Slot {
     pub(crate) draft: Range<u32>,
 }
 
+impl Slot {
+    /// An empty slot whose table never has to grow.
+    fn new(pages: usize) -> Self {
+        Self {
+            pages: Vec::with_capacity(pages),
+            draft: 0..0,
+        }
+    }
+}
+
 /// Pages of all sessions and the slots that point at them.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -46,7 +56,7 @@ impl Memory {
                 source: Some(source),
             })?;
         Ok(Self {
-            slots: vec![Slot::default(); slots],
+            slots: (0..slots).map(|_| Slot::new(pages)).collect(),
             rings: vec![0; slots * geometry.ring_bytes()],
             pools: vec![0.0; slots * geometry.pool_floats],
             geometry,

@@ -30,7 +30,10 @@ mod tensor;
 mod tile;
 mod topology;
 
-use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowCodec, RowFormat, Shape};
+use ds4_model::kv::PAGE_TOKENS;
+use ds4_model::{
+    Frequencies, KvGeometry, Plan, Ratio, RopeTable, Rounding, RowCodec, RowFormat, Shape,
+};
 
 use crate::dot::{Activations, Dots, Simd};
 use crate::kernels::{Kernels, Local};
@@ -134,7 +137,11 @@ impl Cpu {
             fresh: vec![0; geometry.latent_bytes * options.max_rows],
             memory: kv::Memory::new(geometry, options.slots, options.pages)?,
             locals: vec![Local::default(); workers],
-            candidates: vec![Vec::new(); workers],
+            // Room for every row an indexer may score: decoding must not allocate, however long
+            // the context gets. The system gives it memory when it is first used.
+            candidates: (0..workers)
+                .map(|_| Vec::with_capacity(Ratio::Four.rows(options.pages * PAGE_TOKENS)))
+                .collect(),
             raw: Vec::new(),
             kernels: Kernels {
                 dots,

@@ -55,11 +55,27 @@ pub enum PlanError {
 }
 
 /// The rows of one step, and which of them want logits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     rows: Vec<Row>,
     runs: Vec<Run>,
     outputs: Vec<u32>,
+}
+
+impl Clone for Plan {
+    fn clone(&self) -> Self {
+        let mut plan = Self::new();
+        plan.clone_from(self);
+        plan
+    }
+
+    /// Keeps the memory, unlike a derived one: a backend takes a plan every step and must not
+    /// allocate.
+    fn clone_from(&mut self, plan: &Self) {
+        self.rows.clone_from(&plan.rows);
+        self.runs.clone_from(&plan.runs);
+        self.outputs.clone_from(&plan.outputs);
+    }
 }
 
 /// Which rows of a run want logits.

@@ -22,10 +22,20 @@ pub(super) const GAP_MAX: usize = 256;
 const PLAIN_OPENING: &str = "<tool_calls>";
 
 /// Text from a `<` on that may open a block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Candidate {
     text: String,
     stage: Stage,
+}
+
+impl Default for Candidate {
+    /// With room for an opening: a `<` in text allocates nothing.
+    fn default() -> Self {
+        Self {
+            text: String::with_capacity(NAME_MAX),
+            stage: Stage::Idle,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -27,7 +27,8 @@ impl Stops {
             patterns: patterns
                 .map(|(index, text)| Pattern::new(index, text))
                 .collect(),
-            held: String::new(),
+            // Room for a long token, so that reading allocates nothing between two ordinary ones.
+            held: String::with_capacity(256),
         }
     }
 

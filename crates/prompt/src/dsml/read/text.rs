@@ -10,10 +10,20 @@ const SPACE_MAX: usize = 4 << 10;
 
 /// Text; holds back white space, which a block that follows drops, and what may be that block's
 /// beginning.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Text {
     space: String,
     candidate: Candidate,
+}
+
+impl Default for Text {
+    /// With room for the usual white space.
+    fn default() -> Self {
+        Self {
+            space: String::with_capacity(64),
+            candidate: Candidate::default(),
+        }
+    }
 }
 
 /// What a step found.
