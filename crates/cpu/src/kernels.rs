@@ -39,7 +39,8 @@ impl Local {
 /// What activations are multiplied as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
-    /// Floats against decoded weights: no rounding beyond the model's own.
+    /// Floats against decoded weights: no rounding beyond the model's own, and a row's products do
+    /// not depend on how many rows it is computed with.
     Float,
     /// The form that the weight's format wants: eight-bit codes against quantised blocks.
     Blocks,
@@ -77,7 +78,12 @@ impl Kernels {
         // Rows that are missing in the last strip are its last one again.
         let clamped = |i: usize| rows.start + i.min(len - 1);
         let direct = Partner::of(w.format) == Some(x.partner());
-        if tile::pays(&self.dots, count) {
+        // One order of additions for any number of rows, or what fits the number best.
+        let tiled = match self.arithmetic {
+            Arithmetic::Float => tile::pays(&self.dots, usize::MAX),
+            Arithmetic::Blocks => tile::pays(&self.dots, count),
+        };
+        if tiled {
             let out = |i: usize, products: &[f32; tile::ROWS]| out(i, &products[..len]);
             if direct && x.partner() != Partner::F32 {
                 let bytes = |i: usize| w.row(clamped(i));

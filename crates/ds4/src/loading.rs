@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use ds4_engine::{CpuOptions, Engine, Options, load_cpu};
+use ds4_engine::{Arithmetic, CpuOptions, Engine, Options, load_cpu};
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
-use crate::manners;
+use crate::{manners, progress};
 
 /// Which model, and how much of the machine it may have.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,18 @@ pub(crate) struct ModelArgs {
     /// Threads to compute with [default: one a physical core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Multiply floats instead of eight-bit codes: no rounding beyond the model's own, and an
+    /// answer that does not depend on what else is computed. Slower.
+    #[arg(long)]
+    exact: bool,
+    /// Read all weights before the first token instead of when they are first used.
+    #[arg(long)]
+    warm_weights: bool,
+    /// Keep the weights in memory: the system may not give their place to anything else. Needs as
+    /// much free memory as the file is large, and a limit on locked memory (ulimit -l) that allows
+    /// it.
+    #[arg(long)]
+    lock_weights: bool,
 }
 
 /// How much logits a verb wants in one step.
@@ -54,6 +66,15 @@ impl ModelArgs {
         let begun = Instant::now();
         let path = self.model.display();
         let file = Gguf::open(&self.model).context("cannot read the weight file")?;
+        if self.warm_weights {
+            progress::bytes(|progress| file.warm(progress))?
+                .0
+                .with_context(|| format!("cannot read all of {path}"))?;
+        }
+        if self.lock_weights {
+            file.lock()
+                .with_context(|| format!("cannot lock the weights of {path}"))?;
+        }
         let tokenizer = Tokenizer::from_gguf(&file)
             .with_context(|| format!("cannot use the tokenizer in {path}"))?;
         let options = Options {
@@ -64,6 +85,11 @@ impl ModelArgs {
         let defaults = CpuOptions::default();
         let cpu = CpuOptions {
             threads: self.threads.map_or(defaults.threads, usize::from),
+            arithmetic: if self.exact {
+                Arithmetic::Float
+            } else {
+                defaults.arithmetic
+            },
             pages: options.context.div_ceil(ds4_engine::PAGE_TOKENS),
             max_outputs: match wants {
                 Wants::NextToken => 1,

@@ -10,6 +10,7 @@ mod loading;
 mod logprobs;
 mod manners;
 mod perplexity;
+mod progress;
 mod run;
 mod scoring;
 mod synth;

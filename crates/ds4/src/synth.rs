@@ -1,8 +1,7 @@
 //! `ds4 synth`: a synthetic model as a file.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
@@ -10,10 +9,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, ValueEnum};
 use ds4_model::synthetic::{self, Contents, Synthetic};
 use ds4_model::{Profile, Recipe, Shape};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::manners;
 use crate::units::Bytes;
+use crate::{manners, progress};
 
 /// Make a synthetic model: every name, size and format is real, the weights come out of a seed.
 ///
@@ -67,25 +65,14 @@ enum Named {
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let model = args.model();
-    let interrupted = manners::catch_interrupts()?;
-    let bar = progress_bar();
     let start = Instant::now();
-    let mut bytes = 0;
-    let mut progress = |done: u64, all: u64| {
-        bytes = all;
-        bar.set_length(all);
-        bar.set_position(done);
-        if manners::is_interrupted(&interrupted) {
-            return ControlFlow::Break(());
+    let (written, bytes) = progress::bytes(|progress| {
+        if args.draft {
+            model.write_draft(&args.output, progress)
+        } else {
+            model.write(&args.output, progress)
         }
-        ControlFlow::Continue(())
-    };
-    let written = if args.draft {
-        model.write_draft(&args.output, &mut progress)
-    } else {
-        model.write(&args.output, &mut progress)
-    };
-    bar.finish_and_clear();
+    })?;
     let path = args.output.display();
     written.with_context(|| format!("cannot make {path}"))?;
     let seconds = start.elapsed().as_secs_f64();
@@ -152,14 +139,4 @@ fn usage(message: &str) -> ! {
     crate::Cli::command()
         .error(ErrorKind::ValueValidation, message)
         .exit()
-}
-
-/// On stderr; hidden where stderr is no terminal.
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let style =
-        "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

@@ -33,7 +33,7 @@ mod scheduler;
 pub mod snapshot;
 mod timeline;
 
-pub use ds4_cpu::Options as CpuOptions;
+pub use ds4_cpu::{Arithmetic, Options as CpuOptions};
 pub use ds4_model::kv::PAGE_TOKENS;
 pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status};
 pub use error::{EngineError, RequestError};

@@ -203,3 +203,26 @@ const _: () = {
     assert!(INDEX_WIDTH / 2 + INDEX_WIDTH / 32 == 68);
     assert!(PAGE_TOKENS.is_multiple_of(128) && PAGE_TOKENS.is_multiple_of(4));
 };
+
+#[cfg(test)]
+mod tests {
+    use super::{KvGeometry, RowFormat};
+    use crate::shape::Shape;
+
+    #[test]
+    fn a_million_tokens_of_flash_fit_in_four_gigabytes() {
+        let geometry = KvGeometry::new(&Shape::flash(), RowFormat::Packed, false);
+        assert_eq!((geometry.latent_bytes, geometry.index_bytes), (584, 68));
+        // 21 layers of 128 + 128 rows, 20 of 4.
+        assert_eq!(geometry.page_bytes, 21 * 128 * (584 + 68) + 20 * 4 * 584);
+        let million = geometry.session_bytes(1 << 20);
+        assert!(
+            (3_680_000_000..3_700_000_000).contains(&million),
+            "{million}"
+        );
+        assert!(
+            geometry.session_bytes(0) < 5_000_000,
+            "nothing is set aside for later tokens"
+        );
+    }
+}
