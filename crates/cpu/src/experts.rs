@@ -101,6 +101,16 @@ impl Work<'_> {
         expert as usize == self.shape.experts
     }
 
+    /// Whether an expert's products are tiles, for a step of `tokens` tokens: by the members it would
+    /// have if all had the same number, so that no token depends on where others are sent.
+    fn tiled(&self, e: u32, tokens: usize) -> bool {
+        self.kernels.tiles(if self.is_shared(e) {
+            tokens
+        } else {
+            tokens * self.shape.experts_used / self.shape.experts
+        })
+    }
+
     /// The weight and first row of an expert.
     fn weight<'t>(&self, e: u32, routed: &'t Tensor, shared: &'t Tensor) -> (&'t Tensor, usize) {
         if self.is_shared(e) {
@@ -121,14 +131,14 @@ impl Work<'_> {
     ) {
         let (e, f) = (self.shape.hidden, self.shape.expert_width);
         let limit = self.shape.swiglu_limit;
-        let rows = x.len() / e;
+        let rows_of_x = x.len() / e;
         let x_row = |row: usize| &x[row * e..(row + 1) * e];
         for (side, weight) in [
             (&mut sides.routed, &self.routed.gate),
             (&mut sides.shared, &self.shared.gate),
         ] {
             let partner = self.kernels.partner(weight.format);
-            side.fill_on(self.pool, partner, e, rows, x_row);
+            side.fill_on(self.pool, partner, e, rows_of_x, x_row);
         }
         let sides = &*sides;
         let per_expert = f.div_ceil(ROWS);
@@ -142,6 +152,7 @@ impl Work<'_> {
                 let members = self.groups.members(expert);
                 let token = |i: usize| members[i].0 as usize;
                 let x = sides.of(self.is_shared(expert));
+                let tiled = self.tiled(expert, rows_of_x);
                 let (gate, at) = self.weight(expert, &self.routed.gate, &self.shared.gate);
                 let (up, _) = self.weight(expert, &self.routed.up, &self.shared.up);
                 let first = task % per_expert * ROWS;
@@ -155,14 +166,15 @@ impl Work<'_> {
                 let at = at + rows.start..at + rows.end;
                 let all = (members.len(), token);
                 self.kernels
-                    .strip(gate, at.clone(), local, x, all, |i, products| {
+                    .strip(gate, at.clone(), local, x, all, tiled, |i, products| {
                         place(i).copy_from_slice(products);
                     });
-                self.kernels.strip(up, at, local, x, all, |i, products| {
-                    for (h, up) in place(i).iter_mut().zip(products) {
-                        *h = swiglu(*h, *up, limit) * members[i].2;
-                    }
-                });
+                self.kernels
+                    .strip(up, at, local, x, all, tiled, |i, products| {
+                        for (h, up) in place(i).iter_mut().zip(products) {
+                            *h = swiglu(*h, *up, limit) * members[i].2;
+                        }
+                    });
             });
     }
 
@@ -209,11 +221,13 @@ impl Work<'_> {
                 let all = (members.len(), |i: usize| members[i].1 as usize - before);
                 let at = at + rows.start..at + rows.end;
                 let h = sides.of(is_shared);
-                self.kernels.strip(down, at, local, h, all, |i, products| {
-                    for (y, more) in place(members[i].0).iter_mut().zip(products) {
-                        *y += more;
-                    }
-                });
+                let tiled = self.tiled(expert, tokens as usize);
+                self.kernels
+                    .strip(down, at, local, h, all, tiled, |i, products| {
+                        for (y, more) in place(members[i].0).iter_mut().zip(products) {
+                            *y += more;
+                        }
+                    });
             }
         });
     }

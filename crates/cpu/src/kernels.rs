@@ -62,9 +62,21 @@ impl Kernels {
         }
     }
 
+    /// True where weights that meet `count` rows of activations on average do so in tiles.
+    pub(crate) fn tiles(&self, count: usize) -> bool {
+        // One order of additions for any number of rows, or what fits the number best.
+        match self.arithmetic {
+            Arithmetic::Float => tile::pays(&self.dots, usize::MAX),
+            Arithmetic::Blocks => tile::pays(&self.dots, count),
+        }
+    }
+
     /// Products of the weight rows `rows`, at most [`tile::ROWS`], with the activation rows
     /// `token(0..count)`, which are in the weight's form: each activation row's to `out(i,
     /// products)`.
+    ///
+    /// `tiled` is one of [`Kernels::tiles`]'s answers. Tiles and dot products add in different orders,
+    /// so it must follow from the shape of the plan alone, never from what others' tokens are.
     pub(crate) fn strip(
         &self,
         w: &Tensor,
@@ -72,17 +84,13 @@ impl Kernels {
         local: &mut Local,
         x: &Activations,
         (count, token): (usize, impl Fn(usize) -> usize),
+        tiled: bool,
         mut out: impl FnMut(usize, &[f32]),
     ) {
         let len = rows.len();
         // Rows that are missing in the last strip are its last one again.
         let clamped = |i: usize| rows.start + i.min(len - 1);
         let direct = Partner::of(w.format) == Some(x.partner());
-        // One order of additions for any number of rows, or what fits the number best.
-        let tiled = match self.arithmetic {
-            Arithmetic::Float => tile::pays(&self.dots, usize::MAX),
-            Arithmetic::Blocks => tile::pays(&self.dots, count),
-        };
         if tiled {
             let out = |i: usize, products: &[f32; tile::ROWS]| out(i, &products[..len]);
             if direct && x.partner() != Partner::F32 {

@@ -41,6 +41,7 @@ pub(crate) fn product<'x>(
         .activations
         .fill_on(bench.pool, partner, w.cols, count, x);
     let (kernels, activations) = (bench.kernels, &*bench.activations);
+    let tiled = kernels.tiles(count);
     let strips = rows.len().div_ceil(ROWS);
     let out = Shared::new(out.data);
     let locals = Shared::new(bench.locals);
@@ -57,6 +58,7 @@ pub(crate) fn product<'x>(
             local,
             activations,
             whole,
+            tiled,
             |t, products| {
                 // SAFETY: each place belongs to the one task that has its weight row.
                 unsafe { out.part(t * stride + place..t * stride + place + len) }

@@ -53,7 +53,7 @@ const FLOAT_ROWS: usize = 4;
 const FLOAT_TOKENS: usize = 6;
 
 /// Fewest activation rows for which unpacking pays.
-const WORTH: usize = 3;
+const WORTH: usize = 2;
 
 /// True where `count` rows of activations in the form `partner` meet a weight as tiles rather than
 /// one by one.

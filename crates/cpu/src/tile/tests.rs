@@ -39,6 +39,20 @@ fn check(w: &Tensor, arithmetic: Arithmetic, tokens: usize, noise: &mut Noise, s
         dots: Dots::detect(),
         arithmetic,
     };
+    for tiled in [false, kernels.tiles(usize::MAX)] {
+        check_products(w, &kernels, tiled, tokens, noise, seed);
+    }
+}
+
+fn check_products(
+    w: &Tensor,
+    kernels: &Kernels,
+    tiled: bool,
+    tokens: usize,
+    noise: &mut Noise,
+    seed: u64,
+) {
+    let arithmetic = kernels.arithmetic;
     let x = noise.values(tokens * w.cols);
     let mut activations = Activations::default();
     activations.fill(kernels.partner(w.format), w.cols, x.chunks_exact(w.cols));
@@ -52,7 +66,7 @@ fn check(w: &Tensor, arithmetic: Arithmetic, tokens: usize, noise: &mut Noise, s
         // In reverse, so that rows of activations are really looked up.
         let all = (tokens, |i: usize| tokens - 1 - i);
         let mut seen = 0;
-        kernels.strip(w, rows.clone(), &mut local, &activations, all, |i, products| {
+        kernels.strip(w, rows.clone(), &mut local, &activations, all, tiled, |i, products| {
             assert_eq!((i, products.len()), (seen, rows.len()));
             seen += 1;
             for (row, product) in rows.clone().zip(products) {
@@ -153,6 +167,7 @@ fn a_product_does_not_depend_on_its_company() {
                 &mut local,
                 &activations,
                 which,
+                true,
                 |_, products| {
                     all.push(products.to_vec());
                 },
