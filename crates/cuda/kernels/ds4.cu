@@ -1,0 +1,12 @@
+// One translation unit: nvcc turns it into the binary that is embedded in the program.
+#include "load.cu"
+#include "embed.cu"
+#include "norm.cu"
+#include "hyper.cu"
+#include "matmul.cu"
+#include "heads.cu"
+#include "compress.cu"
+#include "select.cu"
+#include "attend.cu"
+#include "route.cu"
+#include "experts.cu"

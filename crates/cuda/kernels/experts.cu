@@ -1,0 +1,171 @@
+// Mixture of experts. Few rows: each pick is a matrix-vector product of its own. Many rows: picks
+// gathered by expert, then tiles (see matmul.cu) over the gathered rows.
+#include "formats.cuh"
+
+__device__ inline float swiglu(float gate, float up, float limit) {
+    gate = fminf(gate, limit);
+    return gate * sigmoid(gate) * fminf(fmaxf(up, -limit), limit);
+}
+
+// hidden[pick] = weight * swiglu(gate x, up x): two rows of both matrices a block.
+template <class Group>
+__device__ void gate_up(float *hidden, const float *x, Weight gate, Weight up, const uint32_t *ids,
+                        const float *weights, uint32_t used, float limit) {
+    __shared__ float parts[8][4];
+    uint32_t groups = gate.cols / 32, pick = blockIdx.y, first = blockIdx.x * 2;
+    const float *in = x + (uint64_t)(pick / used) * gate.cols;
+    uint64_t row = (uint64_t)ids[pick] * gate.rows + first;
+    uint32_t next = first + 1 < gate.rows ? 1 : 0;
+    float sums[4] = {};
+    for (uint32_t g = threadIdx.x; g < groups; g += blockDim.x) {
+        Group a(gate, row * groups + g), b(gate, (row + next) * groups + g);
+        Group c(up, row * groups + g), d(up, (row + next) * groups + g);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            float4 v = *(const float4 *)(in + 32 * g + 4 * i);
+            auto dot = [&](float4 w) { return w.x * v.x + w.y * v.y + w.z * v.z + w.w * v.w; };
+            sums[0] += dot(a.at(i)), sums[1] += dot(b.at(i)), sums[2] += dot(c.at(i)),
+                sums[3] += dot(d.at(i));
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        float sum = warp_sum(sums[i]);
+        if (threadIdx.x % 32 == 0)
+            parts[threadIdx.x / 32][i] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x < 2 && first + threadIdx.x < gate.rows) {
+        float a = 0, b = 0;
+        for (uint32_t k = 0; k < blockDim.x / 32; k++)
+            a += parts[k][threadIdx.x], b += parts[k][2 + threadIdx.x];
+        hidden[(uint64_t)pick * gate.rows + first + threadIdx.x] =
+            swiglu(a, b, limit) * weights[pick];
+    }
+}
+
+// y[token] = shared[token] + sum over its picks of down(hidden[pick]): four rows a block.
+template <class Group>
+__device__ void down(float *y, const float *hidden, const float *shared, Weight w,
+                     const uint32_t *ids, uint32_t used) {
+    __shared__ float parts[8][4];
+    uint32_t groups = w.cols / 32, token = blockIdx.y, first = blockIdx.x * 4;
+    float sums[4] = {};
+    // Threads go over (pick, group) pairs, so that short rows keep them all busy.
+    for (uint32_t i = threadIdx.x; i < groups * used; i += blockDim.x) {
+        uint32_t pick = token * used + i / groups, g = i % groups;
+        uint64_t row = (uint64_t)ids[pick] * w.rows;
+        const float *in = hidden + (uint64_t)pick * w.cols + 32 * g;
+        auto group = [&](int r) {
+            return Group(w, (row + min(first + r, w.rows - 1)) * groups + g);
+        };
+        Group a = group(0), b = group(1), c = group(2), d = group(3);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            float4 v = *(const float4 *)(in + 4 * k);
+            auto dot = [&](float4 w) { return w.x * v.x + w.y * v.y + w.z * v.z + w.w * v.w; };
+            sums[0] += dot(a.at(k)), sums[1] += dot(b.at(k)), sums[2] += dot(c.at(k)),
+                sums[3] += dot(d.at(k));
+        }
+    }
+    for (int r = 0; r < 4; r++) {
+        float sum = warp_sum(sums[r]);
+        if (threadIdx.x % 32 == 0)
+            parts[threadIdx.x / 32][r] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x < 4 && first + threadIdx.x < w.rows) {
+        uint64_t at = (uint64_t)token * w.rows + first + threadIdx.x;
+        float sum = 0;
+        for (uint32_t k = 0; k < blockDim.x / 32; k++)
+            sum += parts[k][threadIdx.x];
+        y[at] = sum + shared[at];
+    }
+}
+
+#define EXPERTS(FORMAT)                                                                            \
+    extern "C" __global__ void __launch_bounds__(128)                                              \
+        gate_up_##FORMAT(float *hidden, const float *x, Weight gate, Weight up,                    \
+                         const uint32_t *ids, const float *weights, uint32_t used, float limit) {  \
+        gate_up<FORMAT>(hidden, x, gate, up, ids, weights, used, limit);                           \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(256)                                              \
+        down_##FORMAT(float *y, const float *hidden, const float *shared, Weight w,                \
+                      const uint32_t *ids, uint32_t used) {                                        \
+        down<FORMAT>(y, hidden, shared, w, ids, used);                                             \
+    }
+EXPERTS(F32)
+EXPERTS(F16) EXPERTS(BF16) EXPERTS(Q8_0) EXPERTS(Q2_K) EXPERTS(Q4_K) EXPERTS(IQ2_XXS) EXPERTS(MXFP4)
+
+    constexpr int GROUP_THREADS = 1024;
+
+// Gathers the picks of `n` rows by expert, in order of rows, and cuts the lists into tiles. One
+// block; a thread an expert.
+extern "C" __global__ void gather_picks(const uint32_t *ids, const float *weights, uint32_t n,
+                                        uint32_t used, uint32_t experts, uint32_t *token_of,
+                                        float *weight_of, uint32_t *place_of, Tile *tiles,
+                                        uint32_t *tile_count) {
+    __shared__ uint32_t batch[GROUP_THREADS], starts[GROUP_THREADS + 1],
+        tile_starts[GROUP_THREADS + 1];
+    uint32_t t = threadIdx.x, picks = n * used, count = 0;
+    for (uint32_t base = 0; base < picks; base += GROUP_THREADS) {
+        if (base + t < picks)
+            batch[t] = ids[base + t];
+        __syncthreads();
+        for (uint32_t i = 0; i < min(picks - base, (uint32_t)GROUP_THREADS); i++)
+            count += batch[i] == t;
+        __syncthreads();
+    }
+    if (t < experts)
+        starts[t + 1] = count;
+    __syncthreads();
+    if (t == 0) {
+        starts[0] = tile_starts[0] = 0;
+        for (uint32_t e = 0; e < experts; e++) {
+            tile_starts[e + 1] = tile_starts[e] + (starts[e + 1] + TILE_TOKENS - 1) / TILE_TOKENS;
+            starts[e + 1] += starts[e];
+        }
+        *tile_count = tile_starts[experts];
+    }
+    __syncthreads();
+    uint32_t place = t < experts ? starts[t] : 0;
+    if (t < experts)
+        for (uint32_t i = 0; i < tile_starts[t + 1] - tile_starts[t]; i++)
+            tiles[tile_starts[t] + i] = {t, place + i * TILE_TOKENS,
+                                         min(count - i * TILE_TOKENS, (uint32_t)TILE_TOKENS), 0};
+    for (uint32_t base = 0; base < picks; base += GROUP_THREADS) {
+        __syncthreads();
+        if (base + t < picks)
+            batch[t] = ids[base + t];
+        __syncthreads();
+        if (t >= experts)
+            continue;
+        for (uint32_t i = 0; i < min(picks - base, (uint32_t)GROUP_THREADS); i++)
+            if (batch[i] == t) {
+                token_of[place] = (base + i) / used;
+                weight_of[place] = weights[base + i];
+                place_of[base + i] = place++;
+            }
+    }
+}
+
+// gate = swiglu(gate, up), times each row's weight where there is one.
+extern "C" __global__ void gated(float *gate, const float *up, const float *weight_of,
+                                 uint32_t width, float limit) {
+    uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= width)
+        return;
+    uint64_t at = (uint64_t)blockIdx.y * width + i;
+    gate[at] = swiglu(gate[at], up[at], limit) * (weight_of ? weight_of[blockIdx.y] : 1.f);
+}
+
+// y[token] = shared[token] + the results of its picks, in order of picks.
+extern "C" __global__ void combine(float *y, const float *parts, const float *shared,
+                                   const uint32_t *place_of, uint32_t used, uint32_t width) {
+    uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= width)
+        return;
+    float sum = 0;
+    for (uint32_t j = 0; j < used; j++)
+        sum += parts[(uint64_t)place_of[blockIdx.y * used + j] * width + i];
+    y[(uint64_t)blockIdx.y * width + i] = sum + shared[(uint64_t)blockIdx.y * width + i];
+}

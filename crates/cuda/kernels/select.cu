@@ -1,0 +1,128 @@
+// The indexer: scores of index rows, and the best of them.
+#include "rows.cuh"
+
+constexpr int SCORE_THREADS = 128;
+
+// Channels 8 i to 8 i + 7 of an index row.
+__device__ inline void read_index(const Memory &m, const uint8_t *row, int i, float *out) {
+    if (m.packed) {
+        uint32_t codes = ((const uint32_t *)row)[i];
+        float scale = power(row[INDEX / 2 + i / 4]);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            out[k] = from_e2m1(codes >> (4 * k) & 15) * scale;
+    } else {
+        float4 a = ((const float4 *)row)[2 * i], b = ((const float4 *)row)[2 * i + 1];
+        out[0] = a.x, out[1] = a.y, out[2] = a.z, out[3] = a.w, out[4] = b.x, out[5] = b.y,
+        out[6] = b.z, out[7] = b.w;
+    }
+}
+
+// scores[row][id] for the rows `first_row` on; a thread an index row, which it keeps in registers
+// while the heads pass. Rows that see no more than `keep` need no scores.
+extern "C" __global__ void __launch_bounds__(SCORE_THREADS)
+    index_score(float *scores, const float *q, const float *head_weights, const Row *rows,
+                Memory memory, Place at, uint32_t first_row, uint32_t heads, uint32_t width,
+                uint32_t keep) {
+    extern __shared__ float4 query[];
+    uint32_t number = first_row + blockIdx.y;
+    Row row = rows[number];
+    uint32_t complete = (row.pos + 1) / 4, base = blockIdx.x * SCORE_THREADS;
+    if (complete <= keep || base >= complete)
+        return;
+    const float4 *from = (const float4 *)(q + (uint64_t)number * heads * INDEX);
+    for (uint32_t i = threadIdx.x; i < heads * INDEX / 4; i += SCORE_THREADS)
+        query[i] = from[i];
+    __syncthreads();
+    uint32_t id = base + threadIdx.x;
+    if (id >= complete)
+        return;
+    const uint8_t *stored = page_row(memory, at, row.slot, id, true);
+    float key[INDEX];
+#pragma unroll
+    for (int i = 0; i < INDEX / 8; i++)
+        read_index(memory, stored, i, key + 8 * i);
+    head_weights += (uint64_t)number * heads;
+    float score = -0.f;
+    for (uint32_t head = 0; head < heads; head++) {
+        float a = 0, b = 0, c = 0, d = 0;
+#pragma unroll
+        for (int i = 0; i < INDEX / 4; i++) {
+            float4 v = query[head * (INDEX / 4) + i];
+            a += v.x * key[4 * i], b += v.y * key[4 * i + 1], c += v.z * key[4 * i + 2],
+                d += v.w * key[4 * i + 3];
+        }
+        score += fmaxf((a + b) + (c + d), 0.f) * head_weights[head];
+    }
+    scores[(uint64_t)blockIdx.y * width + id] =
+        score * (1.f / (sqrtf((float)INDEX) * sqrtf((float)heads)));
+}
+
+constexpr int TOP_THREADS = 512;
+
+// Keeps the best `keep` of each row's scores, in order of their numbers; among equals the lower
+// number wins. One block a row: the key of the last one kept is found eight bits at a time.
+extern "C" __global__ void __launch_bounds__(TOP_THREADS)
+    index_top(uint32_t *ids, uint32_t *counts, const float *scores, const Row *rows,
+              uint32_t first_row, uint32_t width, uint32_t stride, uint32_t keep) {
+    __shared__ uint32_t histogram[256], chosen, left, before[TOP_THREADS / 32][2], written[2];
+    uint32_t number = first_row + blockIdx.x, t = threadIdx.x,
+             complete = (rows[number].pos + 1) / 4;
+    ids += (uint64_t)number * stride;
+    if (t == 0)
+        counts[number] = min(complete, keep);
+    if (complete <= keep) {
+        for (uint32_t i = t; i < complete; i += TOP_THREADS)
+            ids[i] = i;
+        return;
+    }
+    scores += (uint64_t)blockIdx.x * width;
+    uint32_t prefix = 0, wanted = keep;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        for (uint32_t i = t; i < 256; i += TOP_THREADS)
+            histogram[i] = 0;
+        __syncthreads();
+        for (uint32_t i = t; i < complete; i += TOP_THREADS) {
+            uint32_t key = ordered(scores[i]);
+            // Counts of integers: the order of these atomics does not matter.
+            if (shift == 24 || key >> (shift + 8) == prefix)
+                atomicAdd(&histogram[key >> shift & 255], 1);
+        }
+        __syncthreads();
+        if (t == 0) {
+            uint32_t digit = 255, need = wanted;
+            while (histogram[digit] < need)
+                need -= histogram[digit--];
+            chosen = digit;
+            left = need;
+        }
+        __syncthreads();
+        prefix = prefix << 8 | chosen;
+        wanted = left;
+        __syncthreads();
+    }
+    // All above `prefix`, and of those equal to it the first `wanted`.
+    if (t < 2)
+        written[t] = 0;
+    __syncthreads();
+    for (uint32_t base = 0; base < complete; base += TOP_THREADS) {
+        uint32_t i = base + t, key = i < complete ? ordered(scores[i]) : 0;
+        bool above = i < complete && key > prefix, equal = i < complete && key == prefix;
+        uint32_t lane = t % 32, warp = t / 32, lower = (1u << lane) - 1;
+        uint32_t above_mask = __ballot_sync(~0u, above), equal_mask = __ballot_sync(~0u, equal);
+        if (lane == 0)
+            before[warp][0] = __popc(above_mask), before[warp][1] = __popc(equal_mask);
+        __syncthreads();
+        uint32_t a = written[0] + __popc(above_mask & lower),
+                 e = written[1] + __popc(equal_mask & lower);
+        for (uint32_t w = 0; w < warp; w++)
+            a += before[w][0], e += before[w][1];
+        if (above || (equal && e < wanted))
+            ids[a + min(e, wanted)] = i;
+        __syncthreads();
+        if (t == 0)
+            for (int w = 0; w < TOP_THREADS / 32; w++)
+                written[0] += before[w][0], written[1] += before[w][1];
+        __syncthreads();
+    }
+}

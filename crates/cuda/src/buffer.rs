@@ -1,0 +1,55 @@
+//! Rows of floats and picks on the card.
+
+use ds4_model::RowSet;
+
+use crate::Error;
+use crate::device::Mem;
+
+/// Rows of `width` floats, one for each row of the plan or for each that wants logits.
+#[derive(Debug)]
+pub struct Buffer {
+    pub(crate) rows: RowSet,
+    pub(crate) width: usize,
+    pub(crate) mem: Mem,
+}
+
+impl Buffer {
+    /// Sets the first rows; tests begin in the middle of the model with it.
+    pub fn fill(&mut self, rows: &[f32]) -> Result<(), Error> {
+        self.mem.write(0, rows)
+    }
+
+    /// Makes every value a NaN; tests see by it what a kernel did not write.
+    pub fn poison(&mut self) -> Result<(), Error> {
+        self.mem.fill(0xff)
+    }
+}
+
+/// Up to `width` (id, weight) pairs a row.
+#[derive(Debug)]
+pub struct Picks {
+    pub(crate) width: usize,
+    pub(crate) counts: Mem,
+    pub(crate) ids: Mem,
+    pub(crate) weights: Mem,
+}
+
+impl Picks {
+    /// The ids and weights picked for row `row`; waits for them.
+    pub fn row(&self, row: usize) -> Result<(Vec<u32>, Vec<f32>), Error> {
+        let mut count = [0u32];
+        self.counts.read(4 * row, &mut count)?;
+        let count = (count[0] as usize).min(self.width);
+        let (mut ids, mut weights) = (vec![0; count], vec![0.0; count]);
+        self.ids.read(4 * row * self.width, &mut ids)?;
+        self.weights.read(4 * row * self.width, &mut weights)?;
+        Ok((ids, weights))
+    }
+
+    /// Sets the picks of a row; tests force a choice with it.
+    pub fn set(&mut self, row: usize, ids: &[u32], weights: &[f32]) -> Result<(), Error> {
+        self.counts.write(4 * row, &[ids.len() as u32])?;
+        self.ids.write(4 * row * self.width, ids)?;
+        self.weights.write(4 * row * self.width, weights)
+    }
+}

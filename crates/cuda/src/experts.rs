@@ -1,0 +1,164 @@
+//! Mixture of experts: a matrix-vector product a pick while rows are few, tiles of gathered rows
+//! when they are many.
+
+use ds4_model::weights::Ffn;
+
+use crate::device::Ptr;
+use crate::kernels::FEW;
+use crate::product::{Rows, Tiles};
+use crate::work::TILE_TOKENS;
+use crate::{Buffer, Cuda, Error, Picks, Tensor};
+
+impl Cuda {
+    /// The shared expert's result, into its working buffer.
+    pub(crate) fn shared_expert(&self, x: &Buffer, n: usize, w: &Ffn<Tensor>) -> Result<(), Error> {
+        let (work, f) = (&self.work.experts, self.shape.expert_width);
+        let rows = Rows::dense(x.mem.ptr(), n, x.width);
+        self.product(work.shared_gate.ptr(), rows, &w.gate, 1)?;
+        self.product(work.shared_up.ptr(), rows, &w.up, 1)?;
+        self.gate(work.shared_gate.ptr(), work.shared_up.ptr(), Ptr::NULL, n)?;
+        let hidden = Rows::dense(work.shared_gate.ptr(), n, f);
+        self.product(work.shared.ptr(), hidden, &w.down, 1)
+    }
+
+    /// Routed experts of few rows; adds the shared one's result.
+    pub(crate) fn few_experts(
+        &self,
+        y: &Buffer,
+        x: &Buffer,
+        picks: &Picks,
+        n: usize,
+        w: &Ffn<Tensor>,
+    ) -> Result<(), Error> {
+        let work = &self.work.experts;
+        let used = picks.width as u32;
+        let (rows, columns) = (w.gate.rows as u32, w.down.rows as u32);
+        let lanes = |w: &Tensor| (w.cols as u32 / 32).next_power_of_two().clamp(32, 128);
+        self.device.launch(
+            self.kernels.of(w.gate.format).gate_up,
+            [rows.div_ceil(2), n as u32 * used, 1],
+            [lanes(&w.gate), 1],
+            0,
+            &[
+                &work.gate.ptr(),
+                &x.mem.ptr(),
+                &w.gate.weight(),
+                &w.up.weight(),
+                &picks.ids.ptr(),
+                &picks.weights.ptr(),
+                &used,
+                &self.shape.swiglu_limit,
+            ],
+        )?;
+        self.device.launch(
+            self.kernels.of(w.down.format).down,
+            [columns.div_ceil(4), n as u32, 1],
+            [128, 1],
+            0,
+            &[
+                &y.mem.ptr(),
+                &work.gate.ptr(),
+                &work.shared.ptr(),
+                &w.down.weight(),
+                &picks.ids.ptr(),
+                &used,
+            ],
+        )
+    }
+
+    /// Routed experts of many rows; adds the shared one's result.
+    pub(crate) fn many_experts(
+        &self,
+        y: &Buffer,
+        x: &Buffer,
+        picks: &Picks,
+        n: usize,
+        w: &Ffn<Tensor>,
+    ) -> Result<(), Error> {
+        let work = &self.work.experts;
+        let (used, experts) = (picks.width as u32, self.shape.experts as u32);
+        self.device.launch(
+            self.kernels.gather_picks,
+            [1, 1, 1],
+            [1024, 1],
+            0,
+            &[
+                &picks.ids.ptr(),
+                &picks.weights.ptr(),
+                &(n as u32),
+                &used,
+                &experts,
+                &work.token_of.ptr(),
+                &work.weight_of.ptr(),
+                &work.place_of.ptr(),
+                &work.tiles.ptr(),
+                &work.tile_count.ptr(),
+            ],
+        )?;
+        let count = n * picks.width;
+        let tiles = Tiles {
+            list: work.tiles.ptr(),
+            count: work.tile_count.ptr(),
+            most: count / TILE_TOKENS + self.shape.experts.min(count),
+        };
+        let gathered = Rows {
+            gather: work.token_of.ptr(),
+            ..Rows::dense(x.mem.ptr(), count, x.width)
+        };
+        self.product_of_experts(work.gate.ptr(), gathered, &w.gate, tiles)?;
+        self.product_of_experts(work.up.ptr(), gathered, &w.up, tiles)?;
+        self.gate(work.gate.ptr(), work.up.ptr(), work.weight_of.ptr(), count)?;
+        let hidden = Rows::dense(work.gate.ptr(), count, self.shape.expert_width);
+        self.product_of_experts(work.down.ptr(), hidden, &w.down, tiles)?;
+        let width = y.width as u32;
+        self.device.launch(
+            self.kernels.combine,
+            [width.div_ceil(256), n as u32, 1],
+            [256, 1],
+            0,
+            &[
+                &y.mem.ptr(),
+                &work.down.ptr(),
+                &work.shared.ptr(),
+                &work.place_of.ptr(),
+                &used,
+                &width,
+            ],
+        )
+    }
+
+    /// Routed and shared experts of the plan's rows.
+    pub(crate) fn mixture(
+        &self,
+        y: &Buffer,
+        x: &Buffer,
+        picks: &Picks,
+        routed: &Ffn<Tensor>,
+        shared: &Ffn<Tensor>,
+    ) -> Result<(), Error> {
+        if routed.gate.format != routed.up.format {
+            return Err(Error::Experts {
+                gate: routed.gate.format,
+                up: routed.up.format,
+            });
+        }
+        let n = self.plan.len();
+        self.shared_expert(x, n, shared)?;
+        if n <= FEW {
+            self.few_experts(y, x, picks, n, routed)
+        } else {
+            self.many_experts(y, x, picks, n, routed)
+        }
+    }
+
+    fn gate(&self, gate: Ptr, up: Ptr, weights: Ptr, rows: usize) -> Result<(), Error> {
+        let width = self.shape.expert_width as u32;
+        self.device.launch(
+            self.kernels.gated,
+            [width.div_ceil(256), rows as u32, 1],
+            [256, 1],
+            0,
+            &[&gate, &up, &weights, &width, &self.shape.swiglu_limit],
+        )
+    }
+}

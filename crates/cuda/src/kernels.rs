@@ -1,0 +1,101 @@
+//! The kernels by name, looked up once.
+
+use std::sync::Arc;
+
+use ds4_gguf::Format;
+
+use crate::Error;
+use crate::device::{Device, Kernel};
+
+/// Formats that matrices come in, in the order of [`Kernels::of`].
+const FORMATS: [Format; 8] = [
+    Format::F32,
+    Format::F16,
+    Format::BF16,
+    Format::Q8_0,
+    Format::Q2K,
+    Format::Q4K,
+    Format::Iq2Xxs,
+    Format::Mxfp4,
+];
+
+/// Most rows that meet a weight as it is decoded; more go by tiles.
+pub(crate) const FEW: usize = 8;
+
+/// Kernels that read a weight.
+#[derive(Debug)]
+pub(crate) struct OfFormat {
+    pub(crate) embed: Kernel,
+    /// For up to 1, 2, 4 and 8 rows.
+    pub(crate) matvec: [Kernel; 4],
+    pub(crate) matmul: Kernel,
+    pub(crate) gate_up: Kernel,
+    pub(crate) down: Kernel,
+}
+
+macro_rules! kernels {
+    ($($name:ident),* $(,)?) => {
+        /// Every kernel of the backend.
+        #[derive(Debug)]
+        pub(crate) struct Kernels {
+            formats: Vec<OfFormat>,
+            $(pub(crate) $name: Kernel,)*
+        }
+
+        impl Kernels {
+            pub(crate) fn new(device: &Arc<Device>) -> Result<Self, Error> {
+                let formats = FORMATS.iter().map(|format| OfFormat::new(device, *format));
+                Ok(Self {
+                    formats: formats.collect::<Result<_, _>>()?,
+                    $($name: device.kernel(stringify!($name))?,)*
+                })
+            }
+        }
+    };
+}
+
+kernels!(
+    angles,
+    spread,
+    add,
+    rms_norm,
+    hyper_enter,
+    hyper_leave,
+    hyper_head,
+    query_heads,
+    index_heads,
+    latent_kv,
+    window_commit,
+    pool_windows,
+    emit_rows,
+    index_score,
+    index_top,
+    attend,
+    attend_join,
+    route,
+    gather_picks,
+    gated,
+    combine,
+);
+
+impl Kernels {
+    /// The kernels that read weights of `format`.
+    pub(crate) fn of(&self, format: Format) -> &OfFormat {
+        let place = FORMATS.iter().position(|known| *known == format);
+        &self.formats[place.expect("binding admits weight formats only")]
+    }
+}
+
+impl OfFormat {
+    fn new(device: &Arc<Device>, format: Format) -> Result<Self, Error> {
+        let kernel = |name: &str| device.kernel(&format!("{name}_{format}"));
+        let few = |rows: usize| device.kernel(&format!("matvec_{format}_{rows}"));
+        Ok(Self {
+            embed: kernel("embed")?,
+            matvec: [few(1)?, few(2)?, few(4)?, few(8)?],
+            matmul: kernel("matmul")?,
+            gate_up: kernel("gate_up")?,
+            down: kernel("down")?,
+        })
+    }
+}

@@ -1,0 +1,225 @@
+//! The operations of the model on an NVIDIA card.
+//!
+//! The driver is found when the program runs: without one [`Cuda::new`] fails with the reason and
+//! nothing else changes. Kernels are CUDA C++ in `kernels/`, compiled by nvcc in `build.rs` and
+//! embedded; without nvcc the crate builds and says at run time what it lacks.
+//!
+//! Activations are floats and every sum has a fixed order, so a step gives the same bits each time.
+//! Rows of sessions have the bytes they have on every backend. Within a step the host never waits
+//! for the card.
+//!
+//! | module | what |
+//! |---|---|
+//! | `device` | driver handles, memory, launches: all that is unsafe |
+//! | `tensor` | weights, split into planes of codes and of scales |
+//! | `layout` | structures shared with the kernels |
+//! | `memory` | plans, page tables, frontiers |
+//! | `ops`, `product`, `experts` | the operations |
+
+#![allow(
+    unsafe_code,
+    reason = "the driver is a C library; every call to it is in the module `device`"
+)]
+
+mod buffer;
+mod device;
+mod error;
+mod experts;
+mod kernels;
+mod layout;
+mod memory;
+mod ops;
+mod product;
+mod tensor;
+mod work;
+
+use std::sync::Arc;
+
+use ds4_model::shape::family;
+use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowFormat, Shape, Weights};
+
+use crate::kernels::Kernels;
+use crate::tensor::Loader;
+use crate::work::Work;
+
+pub use buffer::{Buffer, Picks};
+pub use device::Device;
+pub use error::Error;
+pub use tensor::Tensor;
+
+/// How a CUDA backend is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which card.
+    pub card: usize,
+    /// How rows are stored.
+    pub rows: RowFormat,
+    /// Whether rows are rounded as trained.
+    pub rounding: Rounding,
+    /// Whether there is a draft block.
+    pub draft: bool,
+    /// Sessions.
+    pub slots: usize,
+    /// Pages of 512 tokens for all sessions together.
+    pub pages: usize,
+    /// Most rows in a step, at most [`Options::MOST_ROWS`].
+    pub max_rows: usize,
+    /// Most rows with logits in a step.
+    pub max_outputs: usize,
+}
+
+impl Options {
+    /// Rows that grids of kernels have room for.
+    pub const MOST_ROWS: usize = 4096;
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            card: 0,
+            rows: RowFormat::Packed,
+            rounding: Rounding::Model,
+            draft: false,
+            slots: 1,
+            pages: 256,
+            max_rows: 512,
+            max_outputs: 16,
+        }
+    }
+}
+
+/// An NVIDIA card as a backend.
+#[derive(Debug)]
+pub struct Cuda {
+    shape: Shape,
+    options: Options,
+    device: Arc<Device>,
+    kernels: Kernels,
+    loader: Loader,
+    memory: memory::Memory,
+    work: Work,
+    plan: Plan,
+    /// Windows of ratios 4 and 128 that the plan touches.
+    windows: [usize; 2],
+    /// What was read last.
+    host: Vec<f32>,
+}
+
+impl Cuda {
+    /// A backend for a model of this shape, or why there is none.
+    pub fn new(shape: Shape, options: Options) -> Result<Self, Error> {
+        check_shape(&shape, &options)?;
+        let device = Device::open(options.card)?;
+        let kernels = Kernels::new(&device)?;
+        let query_bytes = (shape.index_heads * shape.index_width * 4) as u32;
+        device.allow_shared(kernels.index_score, query_bytes)?;
+        let geometry = KvGeometry::new(&shape, options.rows, options.draft);
+        let work = Work::new(&device, &shape, &options)?;
+        let frequencies = Frequencies::new(&shape.rope, shape.rotary);
+        let (window, compressed) = (
+            frequencies.of(RopeTable::Window),
+            frequencies.of(RopeTable::Compressed),
+        );
+        work.frequencies.write(0, window)?;
+        work.frequencies.write(size_of_val(window), compressed)?;
+        Ok(Self {
+            loader: Loader::new(&device)?,
+            memory: memory::Memory::new(&device, geometry, &shape, &options)?,
+            kernels,
+            work,
+            plan: Plan::new(),
+            windows: [0; 2],
+            host: Vec::new(),
+            device,
+            shape,
+            options,
+        })
+    }
+
+    /// Copies a model's weights to the card.
+    pub fn load(&self, weights: &Weights<ds4_model::Tensor>) -> Result<Weights<Tensor>, Error> {
+        let loaded = self.loader.load(weights)?;
+        self.device.wait()?;
+        Ok(loaded)
+    }
+
+    /// Copies one tensor to the card; `path` is its place among [`Weights`].
+    pub fn load_tensor(&self, path: &str, tensor: &ds4_model::Tensor) -> Result<Tensor, Error> {
+        self.loader.tensor(path, tensor)
+    }
+
+    /// The model's sizes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The card.
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+}
+
+/// Refuses what the kernels are not made for.
+fn check_shape(shape: &Shape, options: &Options) -> Result<(), Error> {
+    let fixed = [
+        (
+            "the head width",
+            shape.head_width,
+            family::HEAD_WIDTH,
+            "512",
+        ),
+        (
+            "the number of rotary channels",
+            shape.rotary,
+            family::ROTARY,
+            "64",
+        ),
+        (
+            "the indexer's width",
+            shape.index_width,
+            family::INDEX_WIDTH,
+            "128",
+        ),
+        ("the number of streams", shape.streams, family::STREAMS, "4"),
+    ];
+    for (field, found, made_for, expected) in fixed {
+        if found != made_for {
+            return Err(Error::Shape {
+                field,
+                found,
+                expected,
+            });
+        }
+    }
+    let bounded = [
+        ("the number of experts", shape.experts, 1024, "1 to 1024"),
+        (
+            "the number of indexer heads",
+            shape.index_heads,
+            128,
+            "1 to 128",
+        ),
+        (
+            "the number of experts used",
+            shape.experts_used,
+            15,
+            "1 to 15",
+        ),
+        (
+            "the most rows of a step",
+            options.max_rows,
+            Options::MOST_ROWS,
+            "1 to 4096",
+        ),
+    ];
+    for (field, found, most, expected) in bounded {
+        if found == 0 || found > most {
+            return Err(Error::Shape {
+                field,
+                found,
+                expected,
+            });
+        }
+    }
+    Ok(())
+}

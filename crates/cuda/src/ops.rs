@@ -1,0 +1,480 @@
+//! The operations, each over the rows of the current plan: every one gives the card a kernel or two
+//! and returns.
+
+use ds4_model::weights::{Compressor, Ffn, Hyper, Router};
+use ds4_model::{Ops, Ratio, RowSet, Seen, Site, Stream};
+
+use crate::device::{Mem, Ptr};
+use crate::product::Rows;
+use crate::work::PARTS;
+use crate::{Buffer, Cuda, Error, Picks, Tensor};
+
+type Done = Result<(), Error>;
+
+/// Threads that own a row of a head.
+const ROW_THREADS: u32 = 128;
+
+/// Heads that a block of `attend.cu` carries.
+const BLOCK_HEADS: usize = 16;
+
+/// Index rows that a block of `select.cu` scores.
+const SCORE_THREADS: usize = 128;
+
+impl Ops for Cuda {
+    type Tensor = Tensor;
+    type Buffer = Buffer;
+    type Picks = Picks;
+    type Error = Error;
+
+    fn buffer(&mut self, rows: RowSet, width: usize) -> Result<Buffer, Error> {
+        let capacity = match rows {
+            RowSet::All => self.options.max_rows,
+            RowSet::Outputs => self.options.max_outputs,
+        };
+        let mem = Mem::of::<f32>(&self.device, "buffers", capacity * width)?;
+        Ok(Buffer { rows, width, mem })
+    }
+
+    fn picks(&mut self, width: usize) -> Result<Picks, Error> {
+        let rows = self.options.max_rows;
+        Ok(Picks {
+            width,
+            counts: Mem::of::<u32>(&self.device, "buffers", rows)?,
+            ids: Mem::of::<u32>(&self.device, "buffers", rows * width)?,
+            weights: Mem::of::<f32>(&self.device, "buffers", rows * width)?,
+        })
+    }
+
+    fn embed(&mut self, x: &mut Buffer, table: &Tensor) -> Done {
+        let groups = (table.cols / 32) as u32;
+        self.device.launch(
+            self.kernels.of(table.format).embed,
+            [groups.div_ceil(64), self.n(), 1],
+            [64, 1],
+            0,
+            &[&x.mem.ptr(), &table.weight(), &self.work.rows.ptr()],
+        )
+    }
+
+    fn spread(&mut self, streams: &mut Buffer, x: &Buffer) -> Done {
+        let width = x.width as u32;
+        self.device.launch(
+            self.kernels.spread,
+            [width.div_ceil(256), self.n(), 1],
+            [256, 1],
+            0,
+            &[&streams.mem.ptr(), &x.mem.ptr(), &width],
+        )
+    }
+
+    fn add(&mut self, streams: &mut Buffer, more: &Buffer) -> Done {
+        let count = (self.plan.len() * streams.width) as u64;
+        self.device.launch(
+            self.kernels.add,
+            [count.div_ceil(256) as u32, 1, 1],
+            [256, 1],
+            0,
+            &[&streams.mem.ptr(), &more.mem.ptr(), &count],
+        )
+    }
+
+    fn hyper_enter(
+        &mut self,
+        x: &mut Buffer,
+        mix: &mut Buffer,
+        streams: &Buffer,
+        hc: &Hyper<Tensor>,
+    ) -> Done {
+        let rows = Rows::dense(streams.mem.ptr(), self.plan.len(), streams.width);
+        self.product(self.work.raw.ptr(), rows, &hc.mix, 1)?;
+        self.device.launch(
+            self.kernels.hyper_enter,
+            [self.n(), 1, 1],
+            [512, 1],
+            0,
+            &[
+                &x.mem.ptr(),
+                &mix.mem.ptr(),
+                &streams.mem.ptr(),
+                &self.work.raw.ptr(),
+                &hc.scale.plain(),
+                &hc.base.plain(),
+                &(x.width as u32),
+                &(self.shape.sinkhorn_rounds as u32),
+                &self.shape.norm_epsilon,
+                &self.shape.hyper_epsilon,
+            ],
+        )
+    }
+
+    fn hyper_leave(&mut self, streams: &mut Buffer, y: &Buffer, mix: &Buffer) -> Done {
+        let width = y.width as u32;
+        self.device.launch(
+            self.kernels.hyper_leave,
+            [width.div_ceil(128), self.n(), 1],
+            [128, 1],
+            0,
+            &[&streams.mem.ptr(), &y.mem.ptr(), &mix.mem.ptr(), &width],
+        )
+    }
+
+    fn hyper_head(&mut self, x: &mut Buffer, streams: &Buffer, hc: &Hyper<Tensor>) -> Done {
+        let outputs = self.plan.outputs().len();
+        let rows = Rows {
+            gather: self.work.outputs.ptr(),
+            ..Rows::dense(streams.mem.ptr(), outputs, streams.width)
+        };
+        self.product(self.work.raw.ptr(), rows, &hc.mix, 1)?;
+        self.device.launch(
+            self.kernels.hyper_head,
+            [outputs as u32, 1, 1],
+            [512, 1],
+            0,
+            &[
+                &x.mem.ptr(),
+                &streams.mem.ptr(),
+                &self.work.outputs.ptr(),
+                &self.work.raw.ptr(),
+                &hc.scale.plain(),
+                &hc.base.plain(),
+                &(x.width as u32),
+                &self.shape.norm_epsilon,
+                &self.shape.hyper_epsilon,
+            ],
+        )
+    }
+
+    fn rms_norm(&mut self, out: &mut Buffer, x: &Buffer, weight: &Tensor) -> Done {
+        let stretches = self.rows(x) * x.width / weight.cols;
+        self.device.launch(
+            self.kernels.rms_norm,
+            [stretches as u32, 1, 1],
+            [256, 1],
+            0,
+            &[
+                &out.mem.ptr(),
+                &x.mem.ptr(),
+                &weight.plain(),
+                &(weight.cols as u32),
+                &self.shape.norm_epsilon,
+            ],
+        )
+    }
+
+    fn matmul(&mut self, out: &mut Buffer, x: &Buffer, w: &Tensor) -> Done {
+        let rows = self.rows(x) * x.width / w.cols;
+        self.product(out.mem.ptr(), Rows::dense(x.mem.ptr(), rows, w.cols), w, 1)
+    }
+
+    fn query_heads(&mut self, q: &mut Buffer, at: Site) -> Done {
+        let heads = self.shape.heads as u32;
+        self.device.launch(
+            self.kernels.query_heads,
+            [self.n() * heads, 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &q.mem.ptr(),
+                &self.angles(at),
+                &heads,
+                &self.shape.norm_epsilon,
+            ],
+        )
+    }
+
+    fn latent_kv(&mut self, latent: &Buffer, norm: &Tensor, at: Site) -> Done {
+        if at.layer == self.shape.layers() {
+            self.memory.note_draft(&self.plan);
+        }
+        self.device.launch(
+            self.kernels.latent_kv,
+            [self.n(), 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &latent.mem.ptr(),
+                &norm.plain(),
+                &self.angles(at),
+                &self.memory.args(),
+                &self.shape.norm_epsilon,
+            ],
+        )
+    }
+
+    fn compress(
+        &mut self,
+        u: &Buffer,
+        z: &Buffer,
+        w: &Compressor<Tensor>,
+        stream: Stream,
+        at: Site,
+    ) -> Done {
+        let place = self.memory.place(at.layer);
+        let (d, pool_at) = match stream {
+            Stream::Latent => (self.shape.head_width as u32, place.pool),
+            Stream::Index => (self.shape.index_width as u32, place.index_pool),
+        };
+        let number = usize::from(at.ratio != Ratio::Four);
+        let windows = self.work.windows[number].ptr();
+        let count = self.windows[number] as u32;
+        let (pooled, left) = (self.work.pooled.ptr(), self.work.left.ptr());
+        let runs = self.work.runs.ptr();
+        self.device.launch(
+            self.kernels.pool_windows,
+            [count, d.div_ceil(128), 1],
+            [128, 1],
+            0,
+            &[
+                &pooled,
+                &left,
+                &u.mem.ptr(),
+                &z.mem.ptr(),
+                &w.ape.plain(),
+                &windows,
+                &runs,
+                &self.memory.pools(),
+                &self.memory.args().pool_floats,
+                &pool_at,
+                &place.ratio,
+                &d,
+            ],
+        )?;
+        self.device.launch(
+            self.kernels.emit_rows,
+            [count + self.plan.runs().len() as u32, 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &pooled,
+                &left,
+                &w.norm.plain(),
+                &windows,
+                &count,
+                &runs,
+                &self.work.frequencies.ptr(),
+                &self.memory.args(),
+                &place,
+                &pool_at,
+                &d,
+                &self.shape.norm_epsilon,
+            ],
+        )
+    }
+
+    fn index_heads(&mut self, q: &mut Buffer, at: Site) -> Done {
+        let heads = self.shape.index_heads as u32;
+        let count = self.n() * heads;
+        self.device.launch(
+            self.kernels.index_heads,
+            [count.div_ceil(4), 1, 1],
+            [128, 1],
+            0,
+            &[
+                &q.mem.ptr(),
+                &self.angles(at),
+                &heads,
+                &count,
+                &self.memory.args().rounded,
+            ],
+        )
+    }
+
+    fn index_select(
+        &mut self,
+        picks: &mut Picks,
+        q: &Buffer,
+        head_weights: &Buffer,
+        at: Site,
+    ) -> Done {
+        let keep = self.shape.index_top_k.min(picks.width);
+        let complete = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
+        let most = self.plan.rows().iter().map(complete).max().unwrap_or(0);
+        let width = most.max(1) as u32;
+        // As many rows at a time as there is room for their scores.
+        let at_once = (self.work.score_count / width as usize).min(self.plan.len().max(1));
+        let heads = self.shape.index_heads as u32;
+        let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
+        for first in (0..self.plan.len()).step_by(at_once) {
+            let count = at_once.min(self.plan.len() - first) as u32;
+            let first = first as u32;
+            let blocks = if most > keep {
+                most.div_ceil(SCORE_THREADS) as u32
+            } else {
+                0
+            };
+            self.device.launch(
+                self.kernels.index_score,
+                [blocks, count, 1],
+                [SCORE_THREADS as u32, 1],
+                heads * self.shape.index_width as u32 * 4,
+                &[
+                    &scores,
+                    &q.mem.ptr(),
+                    &head_weights.mem.ptr(),
+                    &rows,
+                    &self.memory.args(),
+                    &self.memory.place(at.layer),
+                    &first,
+                    &heads,
+                    &width,
+                    &(keep as u32),
+                ],
+            )?;
+            self.device.launch(
+                self.kernels.index_top,
+                [count, 1, 1],
+                [512, 1],
+                0,
+                &[
+                    &picks.ids.ptr(),
+                    &picks.counts.ptr(),
+                    &scores,
+                    &rows,
+                    &first,
+                    &width,
+                    &(picks.width as u32),
+                    &(keep as u32),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn attend(
+        &mut self,
+        heads: &mut Buffer,
+        q: &Buffer,
+        sinks: &Tensor,
+        seen: Seen<'_, Picks>,
+        at: Site,
+    ) -> Done {
+        let n = self.plan.len();
+        let parts = (PARTS / n.max(1)).clamp(1, 64) as u32;
+        let (ids, counts, width) = match seen {
+            Seen::Picked(picks) => (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32),
+            Seen::Window | Seen::All => (Ptr::NULL, Ptr::NULL, 0),
+        };
+        let mut place = self.memory.place(at.layer);
+        if matches!(seen, Seen::Window) {
+            place.ratio = 0;
+        }
+        let count = self.shape.heads as u32;
+        let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
+        self.device.launch(
+            self.kernels.attend,
+            [
+                n as u32,
+                self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
+                parts,
+            ],
+            [256, 1],
+            0,
+            &[
+                &states,
+                &sums,
+                &q.mem.ptr(),
+                &self.work.rows.ptr(),
+                &self.memory.args(),
+                &place,
+                &count,
+                &ids,
+                &counts,
+                &width,
+                &u32::from(at.layer == self.shape.layers()),
+            ],
+        )?;
+        self.device.launch(
+            self.kernels.attend_join,
+            [n as u32 * count, 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &heads.mem.ptr(),
+                &states,
+                &sums,
+                &sinks.plain(),
+                &self.angles(at),
+                &count,
+                &parts,
+            ],
+        )
+    }
+
+    fn window_commit(&mut self, at: Site) -> Done {
+        self.device.launch(
+            self.kernels.window_commit,
+            [self.n(), 1, 1],
+            [128, 1],
+            0,
+            &[
+                &self.work.rows.ptr(),
+                &self.memory.args(),
+                &self.memory.place(at.layer),
+            ],
+        )
+    }
+
+    fn output_groups(&mut self, low: &mut Buffer, heads: &Buffer, a: &Tensor) -> Done {
+        let rows = Rows::dense(heads.mem.ptr(), self.plan.len(), heads.width);
+        self.product(low.mem.ptr(), rows, a, self.shape.output_groups)
+    }
+
+    fn route(&mut self, picks: &mut Picks, logits: &Buffer, router: &Router<Tensor>) -> Done {
+        let (fixed, bias) = match router {
+            Router::Hash(table) => (table.plain(), Ptr::NULL),
+            Router::TopK(bias) => (Ptr::NULL, bias.plain()),
+        };
+        let experts = self.shape.experts as u32;
+        self.device.launch(
+            self.kernels.route,
+            [self.n(), 1, 1],
+            [32, 1],
+            4 * experts,
+            &[
+                &picks.ids.ptr(),
+                &picks.weights.ptr(),
+                &picks.counts.ptr(),
+                &logits.mem.ptr(),
+                &self.work.rows.ptr(),
+                &fixed,
+                &bias,
+                &experts,
+                &(picks.width as u32),
+                &self.shape.routed_scale,
+            ],
+        )
+    }
+
+    fn experts(
+        &mut self,
+        y: &mut Buffer,
+        x: &Buffer,
+        picks: &Picks,
+        routed: &Ffn<Tensor>,
+        shared: &Ffn<Tensor>,
+    ) -> Done {
+        self.mixture(y, x, picks, routed, shared)
+    }
+}
+
+impl Cuda {
+    /// Rows of the plan.
+    fn n(&self) -> u32 {
+        self.plan.len() as u32
+    }
+
+    /// Rows of a buffer in use.
+    fn rows(&self, buffer: &Buffer) -> usize {
+        match buffer.rows {
+            RowSet::All => self.plan.len(),
+            RowSet::Outputs => self.plan.outputs().len(),
+        }
+    }
+
+    /// The angles of a layer's rotary table.
+    fn angles(&self, at: Site) -> Ptr {
+        let table = at.rope() as usize;
+        let floats = self.plan.len() * self.shape.rotary;
+        self.work.angles.ptr().after(4 * table * floats)
+    }
+}
