@@ -10,6 +10,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::expect_used,
     reason = "a tool of the training script: it stops at the first thing that is wrong"
 )]

@@ -11,6 +11,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::expect_used,
     reason = "a tool of the training script: data on stdout, and it stops at the first bad line"
 )]

@@ -10,6 +10,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::expect_used,
     reason = "it prints a score, and stops at a file it cannot use"
 )]
