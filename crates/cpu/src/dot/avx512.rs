@@ -17,32 +17,7 @@ use super::avx2::{
 };
 use super::{Dots, Q8, Simd};
 
-/// Functions that may be called only where [`Simd::Avx512`] is supported, in the safe form a table
-/// needs.
-macro_rules! detected {
-    ($($name:ident: $block:ty, $x:ty;)*) => {
-        mod checked {
-            use super::*;
-            $(pub(super) fn $name(w: &[$block], x: &[$x]) -> f32 {
-                // SAFETY: `Dots::of` hands out this table only after it found the instructions.
-                unsafe { super::$name(w, x) }
-            })*
-        }
-        /// The table. Only [`Dots::of`] may hand it out.
-        pub(super) const DOTS: Dots = Dots { simd: Simd::Avx512, $($name: checked::$name),* };
-    };
-}
-
-detected! {
-    f32: F32, f32;
-    f16: F16, f32;
-    bf16: BF16, f32;
-    q8_0: Q8_0, Q8;
-    mxfp4: Mxfp4, Q8;
-    q2_k: Q2K, Q8K;
-    q4_k: Q4K, Q8K;
-    iq2_xxs: Iq2Xxs, Q8K;
-}
+detected!(Avx512);
 
 #[inline]
 #[target_feature(enable = "avx512f")]

@@ -16,6 +16,35 @@ use std::arch::is_aarch64_feature_detected;
 use ds4_gguf::Format;
 use ds4_gguf::block::{BF16, Block, F16, F32, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, Q8K, blocks_of};
 
+/// The table of one level: its functions, which may be called only where the machine has the
+/// instructions, in the safe form a table needs. NEON has two levels in one and its own form.
+#[cfg(target_arch = "x86_64")]
+macro_rules! detected {
+    ($simd:ident) => {
+        detected! { $simd:
+            f32: F32, f32;
+            f16: F16, f32;
+            bf16: BF16, f32;
+            q8_0: Q8_0, Q8;
+            mxfp4: Mxfp4, Q8;
+            q2_k: Q2K, Q8K;
+            q4_k: Q4K, Q8K;
+            iq2_xxs: Iq2Xxs, Q8K;
+        }
+    };
+    ($simd:ident: $($name:ident: $block:ty, $x:ty;)*) => {
+        mod checked {
+            use super::*;
+            $(pub(super) fn $name(w: &[$block], x: &[$x]) -> f32 {
+                // SAFETY: `Dots::of` hands out this table only after it found the instructions.
+                unsafe { super::$name(w, x) }
+            })*
+        }
+        /// The table. Only [`Dots::of`] may hand it out.
+        pub(super) const DOTS: Dots = Dots { simd: Simd::$simd, $($name: checked::$name),* };
+    };
+}
+
 mod activations;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
