@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use ds4_model::kv::{KvGeometry, PAGE_TOKENS};
-use ds4_model::{Backend, Plan, RopeTable, RowSet};
+use ds4_model::{Backend, KvGeometry, Misuse, Plan, RopeTable, RowSet};
 
 use crate::{Buffer, Cpu, Error, compress};
 
@@ -21,35 +20,11 @@ impl Backend for Cpu {
     }
 
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        let (max_rows, max_outputs) = (self.options.max_rows, self.options.max_outputs);
-        let (rows, outputs) = (plan.len(), plan.outputs().len());
-        if rows > max_rows || outputs > max_outputs {
-            return Err(Error::PlanTooLarge {
-                rows,
-                outputs,
-                max_rows,
-                max_outputs,
-            });
-        }
-        for run in plan.runs() {
-            let slot = self.slot(run.slot)?;
-            let have = self.memory.slots[slot].pages.len() * PAGE_TOKENS;
-            let need = run.end() as usize;
-            if need > have {
-                return Err(Error::NoPages {
-                    slot: run.slot,
-                    have,
-                    need,
-                });
-            }
-        }
-        let vocab = self.shape.vocab;
-        if let Some(row) = plan.rows().iter().find(|row| row.token as usize >= vocab) {
-            return Err(Error::Token {
-                token: row.token,
-                vocab,
-            });
-        }
+        let limits = (self.options.max_rows, self.options.max_outputs);
+        Misuse::plan(plan, limits, self.shape.vocab, |slot| {
+            let slot = Misuse::slot(slot, self.memory.slots.len())?;
+            Ok(self.memory.slots[slot].pages.len())
+        })?;
         let pairs = self.shape.rotary / 2;
         for table in [RopeTable::Window, RopeTable::Compressed] {
             let angles = self.angles[table as usize].chunks_exact_mut(pairs);
@@ -112,7 +87,7 @@ impl Backend for Cpu {
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), Error> {
         let range = self.page(page)?;
-        check_size("page", bytes.len(), range.len())?;
+        Misuse::size("page", bytes.len(), range.len())?;
         self.memory.arena[range].copy_from_slice(bytes);
         Ok(())
     }
@@ -123,7 +98,7 @@ impl Backend for Cpu {
         out.extend_from_slice(&drafted.start.to_le_bytes());
         out.extend_from_slice(&drafted.end.to_le_bytes());
         for layer in 0..self.memory.geometry.layers.len() {
-            for pos in self.window_before(tokens) {
+            for pos in self.memory.geometry.window_before(tokens) {
                 let range = self.memory.ring_range(slot, layer, pos);
                 out.extend_from_slice(&self.memory.rings[range]);
             }
@@ -138,8 +113,8 @@ impl Backend for Cpu {
         let index = self.slot(slot)?;
         let g = &self.memory.geometry;
         let (layers, row) = (g.layers.len(), g.latent_bytes);
-        let window = self.window_before(tokens);
-        check_size("frontier", bytes.len(), g.frontier_bytes(tokens as usize))?;
+        let window = self.memory.geometry.window_before(tokens);
+        Misuse::size("frontier", bytes.len(), g.frontier_bytes(tokens as usize))?;
         let word = |at: usize| {
             u32::from_le_bytes(
                 bytes[at..at + 4]
@@ -166,38 +141,12 @@ impl Backend for Cpu {
 }
 
 impl Cpu {
-    /// Positions whose window rows the token after `tokens` tokens sees, besides its own.
-    fn window_before(&self, tokens: u32) -> Range<u32> {
-        tokens.saturating_sub(self.shape.window as u32 - 1)..tokens
-    }
-
     fn slot(&self, slot: u32) -> Result<usize, Error> {
-        let slots = self.memory.slots.len();
-        if (slot as usize) < slots {
-            Ok(slot as usize)
-        } else {
-            Err(Error::Slot { slot, slots })
-        }
+        Ok(Misuse::slot(slot, self.memory.slots.len())?)
     }
 
     fn page(&self, page: u32) -> Result<Range<usize>, Error> {
-        let pages = self.memory.capacity();
-        if (page as usize) < pages {
-            Ok(self.memory.page_range(page))
-        } else {
-            Err(Error::Page { page, pages })
-        }
-    }
-}
-
-fn check_size(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Error::Size {
-            what,
-            found,
-            expected,
-        })
+        Misuse::page(page, self.memory.capacity())?;
+        Ok(self.memory.page_range(page))
     }
 }

@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ds4_model::kv::{PAGE_TOKENS, SUM_FLOATS};
-use ds4_model::{Backend, KvGeometry, Plan, Ratio, Rounding, RowFormat, RowSet, Run, Shape};
+use ds4_model::kv::SUM_FLOATS;
+use ds4_model::{
+    Backend, KvGeometry, Misuse, Plan, Ratio, Rounding, RowFormat, RowSet, Run, Shape,
+};
 
 use crate::device::{Device, Mem};
 use crate::{Buffer, Cuda, Error, Options, layout};
@@ -126,27 +128,12 @@ impl Memory {
     }
 
     fn slot(&self, slot: u32) -> Result<usize, Error> {
-        let slots = self.slots.len();
-        if (slot as usize) < slots {
-            Ok(slot as usize)
-        } else {
-            Err(Error::Slot { slot, slots })
-        }
+        Ok(Misuse::slot(slot, self.slots.len())?)
     }
 
     /// Where a page begins.
     fn page(&self, page: u32) -> Result<usize, Error> {
-        let pages = self.pages;
-        if (page as usize) < pages {
-            Ok(page as usize * self.geometry.page_bytes)
-        } else {
-            Err(Error::Page { page, pages })
-        }
-    }
-
-    /// Positions whose window rows the token after `tokens` tokens sees, besides its own.
-    fn window_before(&self, tokens: u32) -> Range<u32> {
-        tokens.saturating_sub(self.geometry.window as u32 - 1)..tokens
+        Ok(Misuse::page(page, self.pages)? * self.geometry.page_bytes)
     }
 
     /// Where the row of position `pos` lies in a slot's rings, which begin at byte 0.
@@ -188,7 +175,11 @@ impl Backend for Cuda {
     }
 
     fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
-        self.check(plan)?;
+        let limits = (self.options.max_rows, self.options.max_outputs);
+        Misuse::plan(plan, limits, self.shape.vocab, |slot| {
+            let slot = Misuse::slot(slot, self.memory.slots.len())?;
+            Ok(self.memory.slots[slot].pages)
+        })?;
         let mut rows = Vec::with_capacity(plan.len());
         let mut runs = Vec::with_capacity(plan.runs().len());
         let mut windows = [Vec::new(), Vec::new()];
@@ -269,10 +260,10 @@ impl Backend for Cuda {
             memory.page(page)?;
         }
         if pages.len() > memory.pages {
-            return Err(Error::Page {
+            return Err(Error::Misuse(Misuse::Page {
                 page: pages.len() as u32,
                 pages: memory.pages,
-            });
+            }));
         }
         memory.slots[index].pages = pages.len();
         memory.tables.write(4 * index * memory.pages, pages)
@@ -296,7 +287,7 @@ impl Backend for Cuda {
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), Error> {
         let at = self.memory.page(page)?;
-        check_size("page", bytes.len(), self.memory.geometry.page_bytes)?;
+        Misuse::size("page", bytes.len(), self.memory.geometry.page_bytes)?;
         self.memory.arena.write(at, bytes)
     }
 
@@ -309,7 +300,7 @@ impl Backend for Cuda {
         let mut rings = vec![0u8; g.ring_bytes()];
         memory.rings.read(index * rings.len(), &mut rings)?;
         for layer in 0..g.layers.len() {
-            for pos in memory.window_before(tokens) {
+            for pos in memory.geometry.window_before(tokens) {
                 let at = memory.ring_row(layer, pos);
                 out.extend_from_slice(&rings[at..at + g.latent_bytes]);
             }
@@ -325,8 +316,8 @@ impl Backend for Cuda {
         let memory = &mut self.memory;
         let index = memory.slot(slot)?;
         let g = &memory.geometry;
-        check_size("frontier", bytes.len(), g.frontier_bytes(tokens as usize))?;
-        let (row, window) = (g.latent_bytes, memory.window_before(tokens));
+        Misuse::size("frontier", bytes.len(), g.frontier_bytes(tokens as usize))?;
+        let (row, window) = (g.latent_bytes, memory.geometry.window_before(tokens));
         let (draft, rest) = bytes.split_at(8);
         let (rows, sums) = rest.split_at(g.layers.len() * window.len() * row);
         let mut rings = vec![0u8; g.ring_bytes()];
@@ -344,53 +335,5 @@ impl Backend for Cuda {
         };
         memory.slots[index].draft = word(0)..word(4);
         Ok(())
-    }
-}
-
-impl Cuda {
-    /// Refuses a plan that buffers, pages or vocabulary have no room for.
-    fn check(&self, plan: &Plan) -> Result<(), Error> {
-        let (max_rows, max_outputs) = (self.options.max_rows, self.options.max_outputs);
-        let (rows, outputs) = (plan.len(), plan.outputs().len());
-        if rows > max_rows || outputs > max_outputs {
-            return Err(Error::PlanTooLarge {
-                rows,
-                outputs,
-                max_rows,
-                max_outputs,
-            });
-        }
-        for run in plan.runs() {
-            let slot = self.memory.slot(run.slot)?;
-            let have = self.memory.slots[slot].pages * PAGE_TOKENS;
-            let need = run.end() as usize;
-            if need > have {
-                return Err(Error::NoPages {
-                    slot: run.slot,
-                    have,
-                    need,
-                });
-            }
-        }
-        let vocab = self.shape.vocab;
-        match plan.rows().iter().find(|row| row.token as usize >= vocab) {
-            Some(row) => Err(Error::Token {
-                token: row.token,
-                vocab,
-            }),
-            None => Ok(()),
-        }
-    }
-}
-
-fn check_size(what: &'static str, found: usize, expected: usize) -> Result<(), Error> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Error::Size {
-            what,
-            found,
-            expected,
-        })
     }
 }

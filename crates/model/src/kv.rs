@@ -13,6 +13,8 @@
 //! A page of layers, in order: a ratio-4 layer has its latent rows, then its index rows; a ratio-128 layer its latent
 //! rows; a window layer nothing.
 
+use std::ops::Range;
+
 use crate::shape::{Ratio, Shape};
 
 /// Tokens of a page; a multiple of every compression ratio.
@@ -162,6 +164,11 @@ impl KvGeometry {
     pub fn frontier_bytes(&self, tokens: usize) -> usize {
         let rows = tokens.min(self.window - 1);
         8 + self.layers.len() * rows * self.latent_bytes + 4 * self.pool_floats
+    }
+
+    /// Positions whose window rows the token after `tokens` tokens sees, besides its own.
+    pub fn window_before(&self, tokens: u32) -> Range<u32> {
+        tokens.saturating_sub(self.window as u32 - 1)..tokens
     }
 
     /// Pages that `tokens` tokens touch.
