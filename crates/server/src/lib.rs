@@ -1,0 +1,3 @@
+//! HTTP: four dialects over one stream of pieces.
+
+#![forbid(unsafe_code)]
