@@ -1,0 +1,91 @@
+//! Who may begin: generations in order of arrival, as long as pages and slots are there.
+
+use super::{Entry, Scheduler};
+use crate::engine::Rewind;
+use crate::error::EngineError;
+use crate::event::SessionId;
+use crate::frontier::Reason;
+use crate::generation::FinishReason;
+use crate::machine::MachineError;
+
+impl Scheduler {
+    /// Admits generations in order of arrival, as long as they fit. Was there one?
+    pub(super) fn admit(&mut self) -> bool {
+        let mut found = false;
+        loop {
+            let waiting = self.sessions.iter().filter_map(|(&id, entry)| {
+                let run = entry.run.as_ref().filter(|run| run.is_waiting())?;
+                Some((run.order, id))
+            });
+            let Some((_, id)) = waiting.min() else {
+                return found;
+            };
+            match self.begin(id) {
+                Ok(true) => {}
+                Ok(false) => return found,
+                Err(error) => self.finish(id, FinishReason::Error(error)),
+            }
+            found = true;
+        }
+    }
+
+    /// Admits one generation; false if it has to wait for others to end.
+    fn begin(&mut self, id: SessionId) -> Result<bool, EngineError> {
+        let Some(slot) = self.slot_for(id)? else {
+            return Ok(false);
+        };
+        let Some(Entry {
+            timeline,
+            run: Some(run),
+            ..
+        }) = self.sessions.get_mut(&id)
+        else {
+            return Ok(true);
+        };
+        let (Rewind::Exact { at } | Rewind::Short { at, .. }) =
+            timeline.rewind(run.reusable(timeline), &mut self.pages);
+        let promise = match self.pages.promise(timeline.table_mut(), at, run.end()) {
+            Ok(promise) => promise,
+            // Those under way will give back what they do not use.
+            Err(_) if self.pages.promised_bytes() > 0 => return Ok(false),
+            Err(admission) => return Err(admission.into()),
+        };
+        let seated = match timeline.slot() {
+            // Where the last turn ended is where a conversation forks.
+            Some(_) => timeline.keep(Reason::Cut, &mut *self.machine),
+            None => timeline.sit(slot, &mut *self.machine),
+        };
+        run.admit(promise, timeline);
+        seated?;
+        Ok(true)
+    }
+
+    /// The slot of a session, a free one, or that of the session idle for longest; none if all are
+    /// at work.
+    fn slot_for(&mut self, id: SessionId) -> Result<Option<u32>, MachineError> {
+        let own = self
+            .sessions
+            .get(&id)
+            .and_then(|entry| entry.timeline.slot());
+        if own.is_some() {
+            return Ok(own);
+        }
+        let taken = |slot| {
+            let mut seated = self.sessions.values();
+            seated.any(|entry| entry.timeline.slot() == Some(slot))
+        };
+        if let Some(free) = (0..self.limits.slots as u32).find(|&slot| !taken(slot)) {
+            return Ok(Some(free));
+        }
+        let idle = self.sessions.values_mut().filter(|entry| {
+            let is_running = entry.run.as_ref().is_some_and(|run| !run.is_waiting());
+            entry.timeline.slot().is_some() && !is_running
+        });
+        let Some(entry) = idle.min_by_key(|entry| entry.used) else {
+            return Ok(None);
+        };
+        let slot = entry.timeline.slot();
+        entry.timeline.leave(&mut *self.machine)?;
+        Ok(slot)
+    }
+}

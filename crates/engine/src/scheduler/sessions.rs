@@ -1,0 +1,141 @@
+//! What callers ask of sessions, answered between two steps.
+
+use super::run::{Run, Stage};
+use super::{Entry, Scheduler};
+use crate::engine::{Rewind, SessionStatus, Status};
+use crate::error::EngineError;
+use crate::event::{Gone, SessionId};
+use crate::outlet::Outlet;
+use crate::pages::Table;
+use crate::request::Request;
+use crate::snapshot;
+use crate::timeline::Timeline;
+
+impl Scheduler {
+    pub(super) fn open(
+        &mut self,
+        timeline: Timeline,
+        gone: Gone,
+    ) -> Result<SessionId, EngineError> {
+        if self.sessions.len() >= self.options.sessions {
+            timeline.close(&mut self.pages);
+            let most = self.options.sessions;
+            return Err(EngineError::Sessions { most });
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        let entry = Entry {
+            timeline,
+            run: None,
+            gone,
+            used: self.turn,
+        };
+        self.sessions.insert(id, entry);
+        Ok(id)
+    }
+
+    pub(super) fn restore(&mut self, bytes: &[u8], gone: Gone) -> Result<SessionId, EngineError> {
+        let parts = snapshot::Parts::read(bytes, &*self.machine)?;
+        let mut table = Table::default();
+        let tokens = parts.tokens.len() as u32;
+        let mut promise = self.pages.promise(&mut table, 0, tokens)?;
+        let never = |_, _| Ok::<(), EngineError>(());
+        let mut filled = self
+            .pages
+            .open(&mut table, 0, tokens, &mut promise, never)
+            .map(|_| ());
+        self.pages.release(promise);
+        for (&page, bytes) in table.pages().iter().zip(parts.pages()) {
+            let load = |()| Ok(self.machine.load_page(page, bytes)?);
+            filled = filled.and_then(load);
+        }
+        let most = self.options.frontiers;
+        let timeline = Timeline::restored(parts.tokens, table, parts.frontier.to_vec(), most);
+        match filled {
+            Ok(()) => self.open(timeline, gone),
+            Err(error) => {
+                timeline.close(&mut self.pages);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn fork(
+        &mut self,
+        session: SessionId,
+        gone: Gone,
+    ) -> Result<SessionId, EngineError> {
+        let entry = self
+            .sessions
+            .get_mut(&session)
+            .ok_or(EngineError::Stopped)?;
+        // A session that is being written will have to copy the page that both will see.
+        if let Some(Run {
+            stage: Stage::Running(promise),
+            ..
+        }) = &mut entry.run
+        {
+            self.pages.raise(promise, 1)?;
+        }
+        let fork = entry.timeline.fork(&mut self.pages, &mut *self.machine)?;
+        self.open(fork, gone)
+    }
+
+    pub(super) fn rewind(&mut self, session: SessionId, to: u32) -> Result<Rewind, EngineError> {
+        let entry = self
+            .sessions
+            .get_mut(&session)
+            .ok_or(EngineError::Stopped)?;
+        if entry.run.is_some() {
+            return Err(EngineError::Generating);
+        }
+        Ok(entry.timeline.rewind(to, &mut self.pages))
+    }
+
+    pub(super) fn enqueue(
+        &mut self,
+        session: SessionId,
+        request: Request,
+        outlet: Outlet,
+    ) -> Result<(), EngineError> {
+        let entry = self
+            .sessions
+            .get_mut(&session)
+            .ok_or(EngineError::Stopped)?;
+        if entry.run.is_some() {
+            return Err(EngineError::Generating);
+        }
+        let sizes = (self.limits.vocab, self.options.context);
+        let tokenizer = self.tokenizer.clone();
+        entry.run = Some(Run::new(self.next_order, request, outlet, sizes, tokenizer));
+        self.next_order += 1;
+        Ok(())
+    }
+
+    pub(super) fn describe(&self, entry: &Entry) -> SessionStatus {
+        let timeline = &entry.timeline;
+        SessionStatus {
+            tokens: timeline.tokens()[..timeline.computed() as usize].to_vec(),
+            kept: timeline.frontiers().positions().collect(),
+            pages: self.pages.charge(timeline.table()),
+            frontier_bytes: timeline.frontiers().bytes(),
+            is_generating: entry.run.is_some(),
+        }
+    }
+
+    pub(super) fn report(&self) -> Status {
+        let runs = || {
+            self.sessions
+                .values()
+                .filter_map(|entry| entry.run.as_ref())
+        };
+        Status {
+            sessions: self.sessions.len(),
+            running: runs().filter(|run| !run.is_waiting()).count(),
+            waiting: runs().filter(|run| run.is_waiting()).count(),
+            free_bytes: self.pages.free_bytes(),
+            promised_bytes: self.pages.promised_bytes(),
+            total_bytes: self.pages.total_bytes(),
+        }
+    }
+}
