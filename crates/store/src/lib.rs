@@ -1,0 +1,19 @@
+//! KV pages and frontiers that outlive a session.
+//!
+//! A session of the engine is a list of pages, each the rows of a fixed number of tokens, and a
+//! frontier, which is what else is needed to go on at a position. Here these get names that say
+//! what they are the result of, and a tree in which a new prompt finds the deepest frontier on its
+//! path. This crate knows bytes, token ids and hashes; it has never seen a tensor.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`name`] | what a page or frontier is called: a hash of all the tokens before it, model and tenant |
+//! | [`tree`] | from a list of tokens to the deepest frontier on its path; what is worth keeping |
+
+#![forbid(unsafe_code)]
+
+pub mod name;
+pub mod tree;
+
+pub use name::{Chain, Name, Scope, Tenant};
+pub use tree::{Found, Freed, Kind, Lost, New, Tree};

@@ -1,0 +1,339 @@
+//! The prefix tree: from a list of tokens to the deepest frontier on its path.
+//!
+//! A node is a full page, named by the chain of pages it ends; frontiers hang at nodes by the
+//! tokens that follow the last full page. What pages and frontiers *are* the tree does not know:
+//! page numbers of a device in one tier, places in a file in another.
+//!
+//! * **A page is there as long as a frontier needs it.** Nobody can start in the middle of pages,
+//!   so those below the last frontier of a branch go with it.
+//! * **A turn replaces the one before it.** The end of an answer is where the next question goes
+//!   on; once that was done, and nobody forked in between, the first is of no use. The new one
+//!   counts its uses as its own: a conversation that goes on is worth more than a question that
+//!   was asked once.
+//! * **What saves the most prefill per byte stays**, where use fades with time; see
+//!   [`Tree::evict`].
+
+mod score;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound::{Included, Unbounded};
+
+use crate::name::{Chain, Name, Scope};
+pub use score::Lost;
+
+/// Why a frontier is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Some distance from the one before it.
+    Distance,
+    /// The end of an answer. The next one replaces it, unless the conversation forked there.
+    Turn,
+    /// A place where conversations are known to fork: the end of a system prompt, of a question.
+    Cut,
+}
+
+/// A frontier to be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct New<F> {
+    /// What it is.
+    pub frontier: F,
+    /// Why.
+    pub kind: Kind,
+    /// Its bytes, those of a page that is not full included.
+    pub bytes: u64,
+    /// When, in seconds since some fixed moment.
+    pub now: f64,
+}
+
+/// The deepest frontier on a path, and the full pages before it.
+#[derive(Debug)]
+pub struct Found<'a, P, F> {
+    /// Its name.
+    pub name: Name,
+    /// Tokens before it.
+    pub at: usize,
+    /// The full pages before it, in order.
+    pub pages: Vec<&'a P>,
+    /// The frontier.
+    pub frontier: &'a F,
+}
+
+/// What the tree let go of.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "what the tree holds has to be given back"]
+pub struct Freed<P, F> {
+    /// Pages that no frontier needs any more.
+    pub pages: Vec<(Name, P)>,
+    /// Frontiers.
+    pub frontiers: Vec<(Name, F)>,
+}
+
+impl<P, F> Default for Freed<P, F> {
+    fn default() -> Self {
+        Self {
+            pages: Vec::new(),
+            frontiers: Vec::new(),
+        }
+    }
+}
+
+struct Node<P> {
+    /// The node above; none at the root of a scope.
+    before: Option<Name>,
+    /// Full pages up to this one.
+    depth: usize,
+    /// Tokens of its page.
+    tokens: Box<[u32]>,
+    page: Option<P>,
+    after: Vec<Name>,
+    tails: Tails,
+}
+
+/// Frontiers of a node by the tokens that follow its page.
+type Tails = BTreeMap<Box<[u32]>, Name>;
+
+struct Kept<F> {
+    node: Name,
+    tail: Box<[u32]>,
+    at: usize,
+    kind: Kind,
+    bytes: u64,
+    frontier: F,
+    heat: score::Heat,
+}
+
+/// A tree over pages `P` and frontiers `F`.
+pub struct Tree<P, F> {
+    page_tokens: usize,
+    page_bytes: u64,
+    nodes: HashMap<Name, Node<P>>,
+    frontiers: HashMap<Name, Kept<F>>,
+    frontier_bytes: u64,
+}
+
+impl<P, F> Tree<P, F> {
+    /// An empty tree over pages of `page_tokens` tokens and `page_bytes` bytes.
+    pub fn new(page_tokens: usize, page_bytes: u64) -> Self {
+        assert!(page_tokens > 0, "a page holds tokens");
+        Self {
+            page_tokens,
+            page_bytes,
+            nodes: HashMap::new(),
+            frontiers: HashMap::new(),
+            frontier_bytes: 0,
+        }
+    }
+
+    /// The deepest frontier on the path of `tokens`, at most all of them.
+    pub fn find(&self, scope: &Scope, tokens: &[u32]) -> Option<Found<'_, P, F>> {
+        let mut name = scope.root();
+        let mut path = vec![self.nodes.get(&name)?];
+        for page in tokens.chunks_exact(self.page_tokens) {
+            name = scope.next(name, page);
+            match self.nodes.get(&name) {
+                Some(node) => path.push(node),
+                None => break,
+            }
+        }
+        while let Some(node) = path.last() {
+            let begin = node.depth * self.page_tokens;
+            if let Some((_, name)) = longest_prefix(&node.tails, self.tail(&tokens[begin..])) {
+                let kept = &self.frontiers[&name];
+                return Some(Found {
+                    name,
+                    at: kept.at,
+                    pages: path.iter().filter_map(|node| node.page.as_ref()).collect(),
+                    frontier: &kept.frontier,
+                });
+            }
+            path.pop();
+        }
+        None
+    }
+
+    /// Keeps a frontier at the end of `tokens`, whose pages `chain` names. `page(i)` is called for
+    /// every full page that is not in the tree yet. What is superseded comes back; so does the
+    /// frontier, if there is one in its place already.
+    pub fn insert(
+        &mut self,
+        chain: &mut Chain,
+        tokens: &[u32],
+        new: New<F>,
+        mut page: impl FnMut(usize) -> P,
+    ) -> Freed<P, F> {
+        let scope = *chain.scope();
+        let names = chain.names(tokens);
+        let root = scope.root();
+        let last = names.last().copied().unwrap_or(root);
+        let tail = &tokens[names.len() * self.page_tokens..];
+        let name = scope.next(last, tail);
+        let mut freed = Freed::default();
+        if let Some(kept) = self.frontiers.get_mut(&name) {
+            kept.kind = kept.kind.max(new.kind);
+            kept.heat.touch(new.now);
+            freed.frontiers.push((name, new.frontier));
+            return freed;
+        }
+        self.nodes
+            .entry(root)
+            .or_insert_with(|| Node::new(None, 0, &[], None));
+        let mut before = root;
+        for (at, (&name, tokens)) in names
+            .iter()
+            .zip(tokens.chunks_exact(self.page_tokens))
+            .enumerate()
+        {
+            if !self.nodes.contains_key(&name) {
+                let node = Node::new(Some(before), at + 1, tokens, Some(page(at)));
+                self.nodes.insert(name, node);
+                self.node_mut(before).after.push(name);
+            }
+            before = name;
+        }
+        self.node_mut(last).tails.insert(tail.into(), name);
+        self.frontier_bytes += new.bytes;
+        let kept = Kept {
+            node: last,
+            tail: tail.into(),
+            at: tokens.len(),
+            kind: new.kind,
+            bytes: new.bytes,
+            frontier: new.frontier,
+            heat: score::Heat::new(new.now),
+        };
+        self.frontiers.insert(name, kept);
+        for old in self.superseded(name) {
+            let heat = self.frontiers.get(&old).map(|kept| kept.heat);
+            if let (Some(kept), Some(heat)) = (self.frontiers.get_mut(&name), heat) {
+                kept.heat.inherit(heat, new.now);
+            }
+            self.remove_into(old, &mut freed);
+        }
+        freed
+    }
+
+    /// Somebody goes on from this frontier.
+    pub fn touch(&mut self, name: Name, now: f64) {
+        if let Some(kept) = self.frontiers.get_mut(&name) {
+            kept.heat.touch(now);
+        }
+    }
+
+    /// Lets go of a frontier, if it is there, and of the pages that only it needs.
+    pub fn remove(&mut self, name: Name) -> Freed<P, F> {
+        let mut freed = Freed::default();
+        self.remove_into(name, &mut freed);
+        freed
+    }
+
+    /// How many frontiers there are.
+    pub fn len(&self) -> usize {
+        self.frontiers.len()
+    }
+
+    /// Is there nothing in it?
+    pub fn is_empty(&self) -> bool {
+        self.frontiers.is_empty()
+    }
+
+    /// How many pages there are, each counted once however many paths it is on.
+    pub fn pages(&self) -> usize {
+        let pages = self.nodes.values().filter(|node| node.page.is_some());
+        pages.count()
+    }
+
+    /// Bytes of all frontiers.
+    pub fn frontier_bytes(&self) -> u64 {
+        self.frontier_bytes
+    }
+
+    /// Frontiers that the one called `name` makes superfluous: ends of turns above it, as far up
+    /// as nobody went another way.
+    fn superseded(&self, name: Name) -> Vec<Name> {
+        let new = &self.frontiers[&name];
+        let mut found = Vec::new();
+        let mut path = &new.tail[..];
+        let (mut at, mut below) = (new.node, 0);
+        loop {
+            let node = &self.nodes[&at];
+            let forked =
+                node.after.len() > below || node.tails.keys().any(|tail| !path.starts_with(tail));
+            if forked {
+                return found;
+            }
+            let replaced = node
+                .tails
+                .values()
+                .filter(|&&other| other != name && self.frontiers[&other].kind == Kind::Turn);
+            found.extend(replaced);
+            let Some(before) = node.before else {
+                return found;
+            };
+            (at, below, path) = (before, 1, &node.tokens);
+        }
+    }
+
+    fn remove_into(&mut self, name: Name, freed: &mut Freed<P, F>) {
+        let Some(kept) = self.frontiers.remove(&name) else {
+            return;
+        };
+        self.frontier_bytes -= kept.bytes;
+        freed.frontiers.push((name, kept.frontier));
+        self.node_mut(kept.node).tails.remove(&kept.tail);
+        let mut at = kept.node;
+        while self.nodes[&at].is_bare() {
+            let Some(node) = self.nodes.remove(&at) else {
+                return;
+            };
+            freed.pages.extend(node.page.map(|page| (at, page)));
+            let Some(before) = node.before else {
+                return;
+            };
+            self.node_mut(before).after.retain(|&name| name != at);
+            at = before;
+        }
+    }
+
+    /// The part of what follows a page that a tail can be compared with.
+    fn tail<'t>(&self, tokens: &'t [u32]) -> &'t [u32] {
+        &tokens[..tokens.len().min(self.page_tokens - 1)]
+    }
+
+    fn node_mut(&mut self, name: Name) -> &mut Node<P> {
+        let node = self.nodes.get_mut(&name);
+        node.expect("a node is there as long as something names it")
+    }
+}
+
+impl<P> Node<P> {
+    fn new(before: Option<Name>, depth: usize, tokens: &[u32], page: Option<P>) -> Self {
+        Self {
+            before,
+            depth,
+            tokens: tokens.into(),
+            page,
+            after: Vec::new(),
+            tails: BTreeMap::new(),
+        }
+    }
+
+    /// Does nothing hang here?
+    fn is_bare(&self) -> bool {
+        self.after.is_empty() && self.tails.is_empty()
+    }
+}
+
+/// The longest tail that `tokens` begin with.
+fn longest_prefix<'t>(tails: &'t Tails, mut tokens: &[u32]) -> Option<(&'t [u32], Name)> {
+    loop {
+        // The greatest tail that is not greater. If it is no prefix, no prefix is longer than
+        // what they share: it would lie between the two.
+        let up_to = tails.range::<[u32], _>((Unbounded, Included(tokens)));
+        let (tail, name) = up_to.last()?;
+        let same = tail.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        if same == tail.len() {
+            return Some((tail, *name));
+        }
+        tokens = &tokens[..same];
+    }
+}
