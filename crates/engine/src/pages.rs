@@ -7,6 +7,9 @@
 //! * Sessions with the same beginning see the same pages. A page is written only by a session that
 //!   alone sees it: before that, [`Pages::open`] gives it a copy of its own. Full pages are never
 //!   written, so in practice one page a fork is copied, the open one.
+//! * A page may be kept for sessions to come as well, by a frontier that needs the first of its
+//!   rows. It stays as it is up to there; a session that alone sees it may go on behind them. When
+//!   no session sees it, whoever keeps it can be asked to let go.
 //! * A generation is admitted with a [`Promise`] for every page it may come to need, so that it
 //!   never runs out half way.
 //!
@@ -24,7 +27,7 @@ use thiserror::Error;
 pub struct Admission {
     /// Bytes it may come to need, besides those it has.
     pub needed: u64,
-    /// Bytes of pages that nobody holds and nobody was promised.
+    /// Bytes of pages that no session holds and nobody was promised.
     pub free: u64,
     /// Bytes of all pages.
     pub total: u64,
@@ -56,13 +59,26 @@ pub struct Charge {
     pub shared: u64,
 }
 
+/// What is kept of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Kept {
+    /// Frontiers that need it.
+    by: u32,
+    /// Tokens whose rows the deepest of them needs. Too many, once that one let go.
+    tokens: u32,
+}
+
 /// All pages of a backend.
 #[derive(Debug)]
 pub struct Pages {
     /// How many tables name each page.
     seen_by: Vec<u32>,
-    /// Pages in no table, the next one to be taken last.
+    /// What frontiers need of each page.
+    kept: Vec<Kept>,
+    /// Pages in no table and kept by nobody, the next one to be taken last.
     free: Vec<u32>,
+    /// Pages in no table that are kept.
+    idle: usize,
     promised: usize,
     page_bytes: u64,
 }
@@ -72,15 +88,33 @@ impl Pages {
     pub fn new(count: usize, page_bytes: usize) -> Self {
         Self {
             seen_by: vec![0; count],
+            kept: vec![Kept::default(); count],
+            idle: 0,
             free: (0..count as u32).rev().collect(),
             promised: 0,
             page_bytes: page_bytes as u64,
         }
     }
 
-    /// Bytes that are neither held nor promised.
+    /// Bytes that are neither held by a session nor promised. Some may be kept and have to be let
+    /// go of first.
     pub fn free_bytes(&self) -> u64 {
-        (self.free.len() - self.promised) as u64 * self.page_bytes
+        (self.unpromised() + self.idle) as u64 * self.page_bytes
+    }
+
+    /// Bytes that are kept, and held by no session.
+    pub fn idle_bytes(&self) -> u64 {
+        self.idle as u64 * self.page_bytes
+    }
+
+    /// Pages that can be promised at once.
+    pub fn unpromised(&self) -> usize {
+        self.free.len() - self.promised
+    }
+
+    /// Pages that could be, if those who keep them let go.
+    pub fn idle(&self) -> usize {
+        self.idle
     }
 
     /// Bytes of all pages.
@@ -112,7 +146,7 @@ impl Pages {
     /// If they are not there, with both numbers.
     pub fn promise(&mut self, table: &mut Table, from: u32, to: u32) -> Result<Promise, Admission> {
         let needed = self.missing(table, from, to);
-        if needed > self.free.len() - self.promised {
+        if needed > self.unpromised() {
             return Err(Admission {
                 needed: needed as u64 * self.page_bytes,
                 free: self.free_bytes(),
@@ -131,7 +165,7 @@ impl Pages {
     /// # Errors
     /// If they are not there, with both numbers.
     pub fn raise(&mut self, promise: &mut Promise, more: usize) -> Result<(), Admission> {
-        if more > self.free.len() - self.promised {
+        if more > self.unpromised() {
             return Err(Admission {
                 needed: more as u64 * self.page_bytes,
                 free: self.free_bytes(),
@@ -168,7 +202,7 @@ impl Pages {
         let mut changed = false;
         for at in touched(from, to) {
             match table.0.get(at).copied() {
-                Some(page) if self.seen_by[page as usize] == 1 => {}
+                Some(page) if self.is_own(page, at, from) => {}
                 Some(page) => {
                     let own = self.take(promise)?;
                     if at * PAGE_TOKENS < from as usize
@@ -200,6 +234,60 @@ impl Pages {
         Table(pages.to_vec())
     }
 
+    /// Keeps a page with the rows of its first `tokens` tokens, for sessions to come.
+    pub fn keep(&mut self, page: u32, tokens: u32) {
+        let kept = &mut self.kept[page as usize];
+        kept.by += 1;
+        kept.tokens = kept.tokens.max(tokens);
+    }
+
+    /// The opposite of [`Self::keep`].
+    pub fn let_go(&mut self, page: u32) {
+        let kept = &mut self.kept[page as usize];
+        kept.by -= 1;
+        if kept.by == 0 {
+            kept.tokens = 0;
+            if self.seen_by[page as usize] == 0 {
+                self.idle -= 1;
+                self.free.push(page);
+            }
+        }
+    }
+
+    /// Is this page there for one frontier alone, so that it is free once that lets go?
+    pub fn is_idle(&self, page: u32) -> bool {
+        self.seen_by[page as usize] == 0 && self.kept[page as usize].by == 1
+    }
+
+    /// A table over kept pages: the full ones as they are, the open one as a copy, since whoever
+    /// wrote it may be going on in it.
+    ///
+    /// # Errors
+    /// If there is no page for the copy, or it failed.
+    pub fn adopt<E: From<Admission>>(
+        &mut self,
+        full: &[u32],
+        open: Option<u32>,
+        copy: impl FnOnce(u32, u32) -> Result<(), E>,
+    ) -> Result<Table, E> {
+        let mut table = Table(Vec::with_capacity(full.len() + 1));
+        if let Some(open) = open {
+            let own = self.take(&mut Promise::default())?;
+            if let Err(error) = copy(open, own) {
+                self.drop_one(own);
+                return Err(error);
+            }
+            table.0.push(own);
+        }
+        for &page in full {
+            let seen_by = &mut self.seen_by[page as usize];
+            self.idle -= usize::from(*seen_by == 0);
+            *seen_by += 1;
+        }
+        table.0.splice(..0, full.iter().copied());
+        Ok(table)
+    }
+
     /// Forgets everything from token `tokens` on.
     pub fn truncate(&mut self, table: &mut Table, tokens: u32) {
         let keep = (tokens as usize).div_ceil(PAGE_TOKENS);
@@ -216,18 +304,26 @@ impl Pages {
     }
 
     /// How many pages [`Self::open`] would take.
-    fn missing(&self, table: &Table, from: u32, to: u32) -> usize {
-        let is_own = |at: &usize| {
-            let page = table.0.get(*at);
-            page.is_some_and(|&page| self.seen_by[page as usize] == 1)
+    pub fn missing(&self, table: &Table, from: u32, to: u32) -> usize {
+        let is_own = |&at: &usize| {
+            let page = table.0.get(at);
+            page.is_some_and(|&page| self.is_own(page, at, from))
         };
         touched(from, to).filter(|at| !is_own(at)).count()
+    }
+
+    /// May the one that sees `page` as entry `at` of its table write positions from `from` on in
+    /// it?
+    fn is_own(&self, page: u32, at: usize, from: u32) -> bool {
+        let begin = (from as usize).saturating_sub(at * PAGE_TOKENS);
+        let page = page as usize;
+        self.seen_by[page] == 1 && self.kept[page].tokens as usize <= begin
     }
 
     fn take(&mut self, promise: &mut Promise) -> Result<u32, Admission> {
         let none_left = Admission {
             needed: self.page_bytes,
-            free: 0,
+            free: self.free_bytes(),
             total: self.total_bytes(),
         };
         if promise.0 > 0 {
@@ -244,9 +340,13 @@ impl Pages {
     fn drop_one(&mut self, page: u32) {
         let seen_by = &mut self.seen_by[page as usize];
         *seen_by -= 1;
-        if *seen_by == 0 {
+        if *seen_by > 0 {
+            return;
+        }
+        match self.kept[page as usize].by {
             // Within the capacity it was made with: a page is free at most once.
-            self.free.push(page);
+            0 => self.free.push(page),
+            _ => self.idle += 1,
         }
     }
 }
@@ -257,173 +357,4 @@ fn touched(from: u32, to: u32) -> std::ops::Range<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use proptest::prelude::*;
-
-    use super::{Admission, PAGE_TOKENS, Pages, Promise, Table};
-
-    const TOKENS: u32 = PAGE_TOKENS as u32;
-
-    #[test]
-    fn a_session_that_does_not_fit_is_told_both_numbers() {
-        let mut pages = Pages::new(3, 100);
-        let mut table = Table::default();
-        let promise = pages.promise(&mut table, 0, TOKENS + 1).unwrap();
-        let refused = pages
-            .promise(&mut Table::default(), 0, 2 * TOKENS)
-            .unwrap_err();
-        let expected = Admission {
-            needed: 200,
-            free: 100,
-            total: 300,
-        };
-        assert_eq!(refused, expected);
-        assert!(refused.to_string().contains("100 missing"));
-        pages.release(promise);
-        assert_eq!(pages.free_bytes(), 300);
-    }
-
-    #[test]
-    fn a_fork_copies_the_open_page_and_nothing_else() {
-        let mut pages = Pages::new(8, 1);
-        let mut table = Table::default();
-        let mut none = Promise::default();
-        let never = |_, _| -> Result<(), Admission> { panic!("nothing to copy") };
-        pages
-            .open(&mut table, 0, 2 * TOKENS + 7, &mut none, never)
-            .unwrap();
-        let mut other = pages.fork(&table, 2 * TOKENS + 7);
-        assert_eq!(pages.charge(&table).shared, 3);
-        let mut copies = Vec::new();
-        let copy = |from, to| -> Result<(), Admission> {
-            copies.push((from, to));
-            Ok(())
-        };
-        pages
-            .open(&mut other, 2 * TOKENS + 7, 4 * TOKENS, &mut none, copy)
-            .unwrap();
-        assert_eq!(copies, [(2, 3)]);
-        assert_eq!(other.pages(), [0, 1, 3, 4]);
-        // The first one is now the only one that sees its open page.
-        assert!(
-            !pages
-                .open(&mut table, 2 * TOKENS + 7, 3 * TOKENS, &mut none, never)
-                .unwrap()
-        );
-        pages.close(table);
-        pages.close(other);
-        assert_eq!(pages.free_bytes(), 8);
-    }
-
-    #[test]
-    fn a_page_without_earlier_rows_is_replaced_and_not_copied() {
-        let mut pages = Pages::new(4, 1);
-        let mut table = Table::default();
-        let mut none = Promise::default();
-        let never = |_, _| -> Result<(), Admission> { panic!("nothing to copy") };
-        pages
-            .open(&mut table, 0, 2 * TOKENS, &mut none, never)
-            .unwrap();
-        let other = pages.fork(&table, 2 * TOKENS);
-        assert!(
-            pages
-                .open(&mut table, TOKENS, TOKENS + 1, &mut none, never)
-                .unwrap()
-        );
-        assert_eq!((table.pages(), other.pages()), (&[0, 2][..], &[0, 1][..]));
-    }
-
-    /// One thing that can happen to one of a few sessions.
-    #[derive(Clone, Debug)]
-    enum Act {
-        Write(usize, u32),
-        Fork(usize, usize),
-        Rewind(usize, u32),
-        Promise(usize, u32),
-    }
-
-    fn act() -> impl Strategy<Value = Act> {
-        let (who, much) = (0..4usize, 0..3 * TOKENS);
-        prop_oneof![
-            (who.clone(), much.clone()).prop_map(|(a, n)| Act::Write(a, n)),
-            (who.clone(), who.clone()).prop_map(|(a, b)| Act::Fork(a, b)),
-            (who.clone(), much.clone()).prop_map(|(a, n)| Act::Rewind(a, n)),
-            (who, much).prop_map(|(a, n)| Act::Promise(a, n)),
-        ]
-    }
-
-    proptest! {
-        /// Sessions write what they please in their pages. Each reads back what it wrote, whatever
-        /// the others did, and every page is free or seen by exactly those that name it.
-        #[test]
-        fn nobody_sees_what_others_write(acts in prop::collection::vec(act(), 1..60)) {
-            let mut pages = Pages::new(10, 1);
-            let mut tables: [Table; 4] = Default::default();
-            let mut promises: [Promise; 4] = Default::default();
-            // What is stored: by page and token in it. What should be read: by session and
-            // position.
-            let mut stored = HashMap::<(u32, u32), u32>::new();
-            let mut wanted: [Vec<u32>; 4] = Default::default();
-            let mut clock = 0;
-            for act in acts {
-                match act {
-                    Act::Promise(a, n) => {
-                        let from = wanted[a].len() as u32;
-                        let fits = pages.promise(&mut tables[a], from, from + n);
-                        if let Ok(new) = fits {
-                            pages.release(std::mem::replace(&mut promises[a], new));
-                        }
-                    }
-                    Act::Write(a, n) => {
-                        let from = wanted[a].len() as u32;
-                        let copy = |from, to| {
-                            for at in 0..TOKENS {
-                                if let Some(&value) = stored.get(&(from, at)) {
-                                    stored.insert((to, at), value);
-                                }
-                            }
-                            Ok::<(), Admission>(())
-                        };
-                        let (table, promise) = (&mut tables[a], &mut promises[a]);
-                        let opened = pages.open(table, from, from + n, promise, copy);
-                        if opened.is_err() {
-                            pages.truncate(&mut tables[a], from);
-                            continue;
-                        }
-                        for pos in from..from + n {
-                            clock += 1;
-                            let page = tables[a].pages()[(pos / TOKENS) as usize];
-                            stored.insert((page, pos % TOKENS), clock);
-                            wanted[a].push(clock);
-                        }
-                    }
-                    Act::Fork(a, b) if a != b => {
-                        let fork = pages.fork(&tables[a], wanted[a].len() as u32);
-                        pages.close(std::mem::replace(&mut tables[b], fork));
-                        wanted[b] = wanted[a].clone();
-                    }
-                    Act::Fork(..) => {}
-                    Act::Rewind(a, n) => {
-                        wanted[a].truncate(n as usize);
-                        pages.truncate(&mut tables[a], n.min(wanted[a].len() as u32));
-                    }
-                }
-                let mut seen_by = [0; 10];
-                for (table, wanted) in tables.iter().zip(&wanted) {
-                    table.pages().iter().for_each(|&page| seen_by[page as usize] += 1);
-                    for (pos, value) in (0u32..).zip(wanted).step_by(37) {
-                        let page = table.pages()[(pos / TOKENS) as usize];
-                        prop_assert_eq!(stored.get(&(page, pos % TOKENS)), Some(value));
-                    }
-                }
-                prop_assert_eq!(&pages.seen_by[..], &seen_by[..]);
-                let free = seen_by.iter().filter(|&&n| n == 0).count();
-                prop_assert_eq!(pages.free.len(), free);
-                prop_assert_eq!(pages.promised, promises.iter().map(|p| p.0).sum::<usize>());
-                prop_assert!(pages.promised <= free);
-            }
-        }
-    }
-}
+mod tests;
