@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use ds4_prompt::Tokenizer;
 use ds4_prompt::dsml::Reader;
+use ds4_store::{Scope, Tenant};
 
 use crate::error::{EngineError, RequestError};
 use crate::event::{Event, Gone, Reply, SessionId};
@@ -43,6 +44,9 @@ pub struct Options {
     pub frontiers: usize,
     /// Tokens after which one is kept, whatever happens.
     pub frontier_tokens: u32,
+    /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`]. Their pages take
+    /// what no session needs.
+    pub kept_bytes: u64,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
             longest_step: Duration::from_secs(1),
             frontiers: 16,
             frontier_tokens: 4096,
+            kept_bytes: 1 << 30,
         }
     }
 }
@@ -83,8 +88,14 @@ pub struct Status {
     pub running: usize,
     /// Generations in line.
     pub waiting: usize,
-    /// Bytes of KV pages that nobody holds and nobody was promised.
+    /// Bytes of KV pages that no session holds and nobody was promised.
     pub free_bytes: u64,
+    /// Those of them that are kept for sessions to come, until somebody needs the room.
+    pub idle_bytes: u64,
+    /// Frontiers kept for sessions to come.
+    pub kept_frontiers: usize,
+    /// Their bytes, with their open pages.
+    pub kept_bytes: u64,
     /// Bytes promised to generations under way and not used yet.
     pub promised_bytes: u64,
     /// Bytes of all KV pages.
@@ -179,12 +190,82 @@ impl Engine {
         self.0.options.context
     }
 
-    /// A new, empty session.
+    /// A new, empty session that has nothing to do with others: it computes everything itself, and
+    /// what it computed is gone with it. For measurements; what talks to somebody wants
+    /// [`Self::resume`].
     ///
     /// # Errors
     /// If there are too many.
     pub fn session(&self) -> Result<Session, EngineError> {
         self.open(|gone, reply| Event::Open { gone, reply })
+    }
+
+    /// A session for a prompt, with as much of it computed as any earlier session of this tenant
+    /// left: it stands at the deepest frontier on the path of `prompt`, by token ids, and
+    /// [`Session::cached`] says where that is. At least one token is left to compute.
+    ///
+    /// What it computes is there for others in turn, at the cuts of its requests, at the end of
+    /// every generation (cancelled ones too) and every [`Options::frontier_tokens`] tokens, while
+    /// it lives and after it is dropped. Pages are shared, never copied, but for the one that is
+    /// not full. Nothing has to be saved or closed: a server may resume a session for every request
+    /// and drop it when it is answered.
+    ///
+    /// It is looked up once more when a generation begins, which may be later: what somebody else
+    /// computed meanwhile is taken up then, and a prompt whose beginning is just being computed by
+    /// another session waits for that. [`Usage::cached_tokens`](crate::Usage) counts all of it.
+    ///
+    /// Memory: frontiers up to [`Options::kept_bytes`]; pages as long as no session needs the room.
+    /// What saved the least prefill per byte lately goes first.
+    ///
+    /// ```
+    /// # use ds4_engine::{CpuOptions, Engine, Options, Output, Request, Sampling, Tenant, load_cpu};
+    /// # use ds4_model::{Recipe, synthetic::{Synthetic, tiny}};
+    /// # let file = Synthetic::reference(tiny(), 1, Recipe::FLOAT).model()?;
+    /// # let machine = load_cpu(&file, CpuOptions { pages: 8, ..CpuOptions::default() })?;
+    /// let engine = Engine::start(Box::new(machine), None, Options::default())?;
+    /// let tenant = Tenant::of(b"a key");
+    /// let system: Vec<u32> = (0..40).collect();
+    ///
+    /// // Two agents with the same instructions. The cut says where they end.
+    /// let ask = |question: &[u32]| {
+    ///     let prompt = [&system, question].concat();
+    ///     let session = engine.resume(tenant, &prompt)?;
+    ///     let request = Request {
+    ///         cuts: vec![system.len() as u32],
+    ///         ..Request::tokens(prompt, 5, Sampling::greedy())
+    ///     };
+    ///     session.generate(request)?.for_each(drop);
+    ///     Ok::<_, ds4_engine::EngineError>(session.cached())
+    /// };
+    /// assert_eq!(ask(&[7, 8, 9])?, 0);
+    /// assert_eq!(ask(&[1, 2])?, 40, "the instructions are computed once");
+    /// // A question asked again is computed but for its last token; it was never cut there, and
+    /// // is found at the deepest place that was.
+    /// assert_eq!(ask(&[7, 8, 9])?, 40);
+    ///
+    /// // Others do not find it.
+    /// let stranger = engine.resume(Tenant::of(b"another key"), &system)?;
+    /// assert_eq!(stranger.cached(), 0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If there are too many sessions, the engine is busy, or the device failed.
+    pub fn resume(&self, tenant: Tenant, prompt: &[u32]) -> Result<Session, EngineError> {
+        let scope = Scope::new(&self.0.identity.0, tenant);
+        let gone = Gone::default();
+        let (id, cached) = self.call(|reply| Event::Resume {
+            scope,
+            prompt: prompt.to_vec(),
+            gone: Arc::clone(&gone),
+            reply,
+        })?;
+        Ok(Session {
+            engine: self.clone(),
+            id,
+            gone,
+            cached,
+        })
     }
 
     /// The session in a snapshot.
@@ -224,6 +305,7 @@ impl Engine {
             engine: self.clone(),
             id,
             gone,
+            cached: 0,
         })
     }
 
@@ -301,18 +383,24 @@ fn check(options: &Options, limits: Limits) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// One timeline of tokens. Dropping it gives its memory back.
+/// One timeline of tokens. Dropping it gives its memory back, or leaves it to others.
 #[derive(Debug)]
 pub struct Session {
     engine: Engine,
     id: SessionId,
     gone: Gone,
+    cached: u32,
 }
 
 impl Session {
     /// The engine it runs on.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Tokens that were computed already when [`Engine::resume`] made it.
+    pub fn cached(&self) -> u32 {
+        self.cached
     }
 
     /// Begins a generation: computes what is new of the prompt, then samples. What the session has

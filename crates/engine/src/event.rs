@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 
+use ds4_store::Scope;
+
 use crate::engine::{Rewind, SessionStatus, Status};
 use crate::error::EngineError;
 use crate::outlet::Outlet;
@@ -21,6 +23,14 @@ pub(crate) type Gone = Arc<AtomicBool>;
 pub(crate) enum Event {
     /// A new, empty session.
     Open { gone: Gone, reply: Reply<SessionId> },
+    /// A session that goes on from the deepest place known on the path of a prompt: its number, and
+    /// how many tokens that saved.
+    Resume {
+        scope: Scope,
+        prompt: Vec<u32>,
+        gone: Gone,
+        reply: Reply<(SessionId, u32)>,
+    },
     /// A session out of a snapshot.
     Restore {
         bytes: Vec<u8>,

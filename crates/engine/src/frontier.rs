@@ -12,7 +12,9 @@ use std::sync::Arc;
 pub enum Reason {
     /// Some distance from the one before it, in a long prefill or generation.
     Distance,
-    /// A cut of the prompt, or the end of a turn: where conversations fork and resume.
+    /// The end of an answer: where the next question goes on.
+    Turn,
+    /// A cut of the prompt, or where a session was forked: where conversations part.
     Cut,
 }
 
@@ -77,10 +79,11 @@ impl Frontiers {
         self.kept.push(Kept { at, reason, bytes });
     }
 
-    /// Marks the frontier at `at` as a cut.
-    pub(crate) fn promote(&mut self, at: u32) {
+    /// The frontier at `at` is kept for this reason too.
+    pub(crate) fn promote(&mut self, at: u32, reason: Reason) {
         if let Ok(index) = self.kept.binary_search_by_key(&at, |kept| kept.at) {
-            self.kept[index].reason = Reason::Cut;
+            let kept = &mut self.kept[index];
+            kept.reason = kept.reason.max(reason);
         }
     }
 

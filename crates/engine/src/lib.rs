@@ -10,6 +10,7 @@
 //! | `scheduler` | the engine thread: one loop over one list of events, one step at a time |
 //! | `timeline`, [`frontier`] | one session: tokens, how many are computed, ways back |
 //! | [`pages`] | who owns which page; admission |
+//! | `prefixes` | what is computed already, kept for sessions to come |
 //! | [`snapshot`] | a session as bytes |
 //! | [`sampling`] | from logits to a token |
 //! | [`machine`], [`load`] | a model on a device, behind one object-safe trait |
@@ -27,6 +28,7 @@ pub mod load;
 pub mod machine;
 mod outlet;
 pub mod pages;
+mod prefixes;
 pub mod request;
 pub mod sampling;
 mod scheduler;
@@ -35,6 +37,7 @@ mod timeline;
 
 pub use ds4_cpu::{Arithmetic, Options as CpuOptions};
 pub use ds4_model::kv::PAGE_TOKENS;
+pub use ds4_store::Tenant;
 pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status};
 pub use error::{EngineError, RequestError};
 pub use generation::{

@@ -228,10 +228,7 @@ impl Pages {
     /// A second table over the first `tokens` tokens.
     pub fn fork(&mut self, table: &Table, tokens: u32) -> Table {
         let pages = &table.0[..(tokens as usize).div_ceil(PAGE_TOKENS)];
-        for &page in pages {
-            self.seen_by[page as usize] += 1;
-        }
-        Table(pages.to_vec())
+        self.share(pages.to_vec())
     }
 
     /// Keeps a page with the rows of its first `tokens` tokens, for sessions to come.
@@ -259,33 +256,14 @@ impl Pages {
         self.seen_by[page as usize] == 0 && self.kept[page as usize].by == 1
     }
 
-    /// A table over kept pages: the full ones as they are, the open one as a copy, since whoever
-    /// wrote it may be going on in it.
-    ///
-    /// # Errors
-    /// If there is no page for the copy, or it failed.
-    pub fn adopt<E: From<Admission>>(
-        &mut self,
-        full: &[u32],
-        open: Option<u32>,
-        copy: impl FnOnce(u32, u32) -> Result<(), E>,
-    ) -> Result<Table, E> {
-        let mut table = Table(Vec::with_capacity(full.len() + 1));
-        if let Some(open) = open {
-            let own = self.take(&mut Promise::default())?;
-            if let Err(error) = copy(open, own) {
-                self.drop_one(own);
-                return Err(error);
-            }
-            table.0.push(own);
-        }
-        for &page in full {
+    /// A table over pages that others see or keep.
+    pub fn share(&mut self, pages: Vec<u32>) -> Table {
+        for &page in &pages {
             let seen_by = &mut self.seen_by[page as usize];
             self.idle -= usize::from(*seen_by == 0);
             *seen_by += 1;
         }
-        table.0.splice(..0, full.iter().copied());
-        Ok(table)
+        Table(pages)
     }
 
     /// Forgets everything from token `tokens` on.

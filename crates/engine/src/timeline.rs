@@ -7,10 +7,13 @@
 
 use std::sync::Arc;
 
+use ds4_store::{Chain, Scope};
+
 use crate::engine::Rewind;
 use crate::frontier::{Frontiers, Reason};
 use crate::machine::{Machine, MachineError};
 use crate::pages::{Pages, Promise, Table};
+use crate::prefixes::Start;
 
 use crate::error::EngineError;
 
@@ -21,11 +24,18 @@ pub(crate) struct Timeline {
     table: Table,
     frontiers: Frontiers,
     slot: Option<u32>,
+    /// Names of its pages, if sessions to come may have them.
+    chain: Option<Chain>,
 }
 
+/// What others may go on from: names, tokens, pages and frontier.
+type Publication<'t> = (&'t mut Chain, &'t [u32], &'t [u32], Arc<Vec<u8>>);
+
 impl Timeline {
-    pub(crate) fn new(most_frontiers: usize) -> Self {
+    /// An empty one. With a chain it is shared: others see what it computes.
+    pub(crate) fn new(most_frontiers: usize, chain: Option<Chain>) -> Self {
         Self {
+            chain,
             tokens: Vec::new(),
             computed: 0,
             table: Table::default(),
@@ -52,7 +62,33 @@ impl Timeline {
             table,
             frontiers,
             slot: None,
+            chain: None,
         }
+    }
+
+    /// Goes on from a place on the path of `tokens` that another session computed. What was here is
+    /// forgotten.
+    pub(crate) fn start_at(&mut self, start: Start, tokens: &[u32], pages: &mut Pages) {
+        self.tokens.clear();
+        self.cut_back(0, pages);
+        self.frontiers.truncate(0);
+        self.slot = None;
+        self.tokens.extend_from_slice(&tokens[..start.at as usize]);
+        self.computed = start.at;
+        self.table = start.table;
+        self.frontiers.push(start.at, Reason::Cut, start.frontier);
+    }
+
+    /// Whose prefixes it shares, if it shares.
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.chain.as_ref().map(Chain::scope)
+    }
+
+    /// What others may go on from, where it stands now.
+    pub(crate) fn publication(&mut self) -> Option<Publication<'_>> {
+        let bytes = Arc::clone(self.frontiers.at(self.computed)?);
+        let tokens = &self.tokens[..self.computed as usize];
+        Some((self.chain.as_mut()?, tokens, self.table.pages(), bytes))
     }
 
     pub(crate) fn tokens(&self) -> &[u32] {
@@ -106,18 +142,22 @@ impl Timeline {
         same.count() as u32
     }
 
+    /// Where going back to `to` would lead.
+    pub(crate) fn reach(&self, to: u32) -> u32 {
+        match to == self.computed && self.is_live() {
+            true => to,
+            false => self.frontiers.deepest(to),
+        }
+    }
+
     /// Goes back to `to`, or to the deepest kept frontier before it.
     pub(crate) fn rewind(&mut self, to: u32, pages: &mut Pages) -> Rewind {
         let to = to.min(self.computed);
-        let at = match to == self.computed && self.is_live() {
-            true => to,
-            false => self.frontiers.deepest(to),
-        };
+        let at = self.reach(to);
         self.tokens.truncate(at as usize);
         if at != self.computed {
             self.frontiers.truncate(at);
-            pages.truncate(&mut self.table, at);
-            self.computed = at;
+            self.cut_back(at, pages);
             self.slot = None;
         }
         match at == to {
@@ -131,8 +171,15 @@ impl Timeline {
         self.slot = None;
         let at = self.frontiers.last();
         self.tokens.truncate(at as usize);
+        self.cut_back(at, pages);
+    }
+
+    fn cut_back(&mut self, at: u32, pages: &mut Pages) {
         pages.truncate(&mut self.table, at);
         self.computed = at;
+        if let Some(chain) = &mut self.chain {
+            chain.truncate(at as usize);
+        }
     }
 
     /// Keeps the frontier at the position computed, if it is not kept yet.
@@ -148,9 +195,7 @@ impl Timeline {
             return Ok(());
         }
         if self.frontiers.at(at).is_some() {
-            if reason == Reason::Cut {
-                self.frontiers.promote(at);
-            }
+            self.frontiers.promote(at, reason);
             return Ok(());
         }
         let bytes = machine.frontier(slot, at)?;
@@ -218,6 +263,7 @@ impl Timeline {
             table: pages.fork(&self.table, self.computed),
             frontiers: self.frontiers.clone(),
             slot: None,
+            chain: self.chain.clone(),
         })
     }
 

@@ -15,6 +15,7 @@
 
 mod score;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 
@@ -183,9 +184,8 @@ impl<P, F> Tree<P, F> {
             .zip(tokens.chunks_exact(self.page_tokens))
             .enumerate()
         {
-            if !self.nodes.contains_key(&name) {
-                let node = Node::new(Some(before), at + 1, tokens, Some(page(at)));
-                self.nodes.insert(name, node);
+            if let Entry::Vacant(place) = self.nodes.entry(name) {
+                place.insert(Node::new(Some(before), at + 1, tokens, Some(page(at))));
                 self.node_mut(before).after.push(name);
             }
             before = name;

@@ -187,10 +187,16 @@ proptest! {
                         }
                         Ok::<(), Admission>(())
                     };
-                    let (full, open) = frontier.pages.split_at(frontier.wanted.len() / PAGE_TOKENS);
-                    if let Ok(table) = pages.adopt(full, open.first().copied(), copy) {
+                    let at = frontier.wanted.len() as u32;
+                    let mut table = pages.share(frontier.pages.clone());
+                    // The open page, if there is one, for good; whoever wrote it may go on in it.
+                    let to = at.next_multiple_of(TOKENS);
+                    let mut none = Promise::default();
+                    if pages.open(&mut table, at, to, &mut none, copy).is_ok() {
                         pages.close(std::mem::replace(&mut tables[a], table));
                         wanted[a] = frontier.wanted.clone();
+                    } else {
+                        pages.close(table);
                     }
                 }
                 Act::LetGo(_) | Act::Adopt(..) => {}

@@ -11,15 +11,19 @@ use crate::machine::MachineError;
 impl Scheduler {
     /// Admits generations in order of arrival, as long as they fit. Was there one?
     pub(super) fn admit(&mut self) -> bool {
-        let mut found = false;
+        let (mut found, mut after) = (false, None);
         loop {
             let waiting = self.sessions.iter().filter_map(|(&id, entry)| {
                 let run = entry.run.as_ref().filter(|run| run.is_waiting())?;
-                Some((run.order, id))
+                (Some(run.order) > after).then_some((run.order, id))
             });
-            let Some((_, id)) = waiting.min() else {
+            let Some((order, id)) = waiting.min() else {
                 return found;
             };
+            after = Some(order);
+            if self.is_under_way(id) {
+                continue;
+            }
             match self.begin(id) {
                 Ok(true) => {}
                 Ok(false) => return found,
@@ -27,6 +31,31 @@ impl Scheduler {
             }
             found = true;
         }
+    }
+
+    /// Is another session about to arrive at a cut on the path of this prompt? Then waiting for it
+    /// is faster than computing the same.
+    fn is_under_way(&self, id: SessionId) -> bool {
+        let entry = &self.sessions[&id];
+        let (Some(scope), Some(run)) = (entry.timeline.scope(), &entry.run) else {
+            return false;
+        };
+        let Some((_, prompt)) = run.prompt_in_line().and_then(<[u32]>::split_last) else {
+            return false;
+        };
+        let own = entry.timeline.reach(run.reusable(&entry.timeline));
+        self.sessions.values().any(|other| {
+            let (timeline, run) = (&other.timeline, &other.run);
+            // One that is paused may stay so.
+            let run = run.as_ref().filter(|run| run.is_ready());
+            run.is_some_and(|run| {
+                timeline.scope() == Some(scope)
+                    && run
+                        .cuts_after(timeline.computed().max(own))
+                        .take_while(|&cut| cut as usize <= prompt.len())
+                        .any(|cut| timeline.tokens().starts_with(&prompt[..cut as usize]))
+            })
+        })
     }
 
     /// Admits one generation; false if it has to wait for others to end.
@@ -42,8 +71,28 @@ impl Scheduler {
         else {
             return Ok(true);
         };
-        let (Rewind::Exact { at } | Rewind::Short { at, .. }) =
-            timeline.rewind(run.reusable(timeline), &mut self.pages);
+        let reusable = run.reusable(timeline);
+        let own = timeline.reach(reusable);
+        let (pages, machine) = (&mut self.pages, &mut *self.machine);
+        let start = match (timeline.scope(), run.prompt_in_line()) {
+            (Some(scope), Some(prompt)) => {
+                let scope = *scope;
+                self.prefixes.start(&scope, prompt, own, pages, machine)?
+            }
+            _ => None,
+        };
+        let at = match start {
+            Some(start) => {
+                let at = start.at;
+                timeline.start_at(start, run.prompt_in_line().unwrap_or_default(), pages);
+                at
+            }
+            None => match timeline.rewind(reusable, pages) {
+                Rewind::Exact { at } | Rewind::Short { at, .. } => at,
+            },
+        };
+        let missing = pages.missing(timeline.table(), at, run.end());
+        self.prefixes.make_room(pages, missing);
         let promise = match self.pages.promise(timeline.table_mut(), at, run.end()) {
             Ok(promise) => promise,
             // Those under way will give back what they do not use.
@@ -52,7 +101,7 @@ impl Scheduler {
         };
         let seated = match timeline.slot() {
             // Where the last turn ended is where a conversation forks.
-            Some(_) => timeline.keep(Reason::Cut, &mut *self.machine),
+            Some(_) => timeline.keep(Reason::Turn, &mut *self.machine),
             None => timeline.sit(slot, &mut *self.machine),
         };
         run.admit(promise, timeline);

@@ -35,10 +35,12 @@ use self::step::Pick;
 use crate::engine::Options;
 use crate::error::EngineError;
 use crate::event::{Event, Gone, SessionId};
+use crate::frontier::Reason;
 use crate::generation::FinishReason;
 use crate::machine::{Limits, Machine};
 use crate::outlet::{Flow, Outlet};
 use crate::pages::Pages;
+use crate::prefixes::Prefixes;
 use crate::snapshot;
 use crate::timeline::Timeline;
 
@@ -57,6 +59,7 @@ pub(crate) struct Scheduler {
     options: Options,
     limits: Limits,
     pages: Pages,
+    prefixes: Prefixes,
     sessions: BTreeMap<SessionId, Entry>,
     /// Streams of generations that ended while their receivers were behind.
     parting: Vec<Outlet>,
@@ -77,6 +80,7 @@ impl Scheduler {
         let limits = machine.limits();
         Self {
             pages: Pages::new(limits.pages, machine.geometry().page_bytes),
+            prefixes: Prefixes::new(machine.geometry().page_bytes, options.kept_bytes),
             pace: Pace::new(options.between_tokens, options.longest_step),
             machine,
             tokenizer,
@@ -123,8 +127,17 @@ impl Scheduler {
         // closed by its flag.
         match event {
             Event::Open { gone, reply } => {
-                let timeline = Timeline::new(self.options.frontiers);
+                let timeline = Timeline::new(self.options.frontiers, None);
                 let _ = reply.send(self.open(timeline, gone));
+            }
+            Event::Resume {
+                scope,
+                prompt,
+                gone,
+                reply,
+            } => {
+                let session = self.resume(scope, &prompt, gone);
+                let _ = reply.send(session);
             }
             Event::Restore { bytes, gone, reply } => {
                 let session = self.restore(&bytes, gone);
@@ -208,10 +221,17 @@ impl Scheduler {
         let Some(run) = entry.run.take() else {
             return;
         };
-        entry.timeline.drop_pending();
+        let timeline = &mut entry.timeline;
+        timeline.drop_pending();
         let (outlet, promise) = run.finish(reason);
         if let Some(promise) = promise {
             self.pages.release(promise);
+        }
+        // A session alone waits until its slot is wanted. If the device fails here, others do not
+        // find what was computed; the next step tells.
+        if timeline.scope().is_some() && timeline.keep(Reason::Turn, &mut *self.machine).is_ok() {
+            let (prefixes, pages) = (&mut self.prefixes, &mut self.pages);
+            prefixes.publish(timeline, Reason::Turn, pages);
         }
         if !outlet.is_open() {
             self.parting.push(outlet);

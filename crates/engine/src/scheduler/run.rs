@@ -100,6 +100,14 @@ impl Run {
         self.scoring != Scoring::Off
     }
 
+    /// The prompt of a generation in line that may begin with what others computed.
+    pub(super) fn prompt_in_line(&self) -> Option<&[u32]> {
+        match (&self.stage, self.scoring) {
+            (Stage::Waiting(prompt), Scoring::Off) => Some(prompt),
+            _ => None,
+        }
+    }
+
     /// How much of what is computed may be reused.
     pub(super) fn reusable(&self, timeline: &Timeline) -> u32 {
         match (&self.stage, self.scoring) {
@@ -126,10 +134,17 @@ impl Run {
         self.admitted = Some(now);
     }
 
+    /// Cuts of its prompt that come after `computed`.
+    pub(super) fn cuts_after(&self, computed: u32) -> impl Iterator<Item = u32> {
+        let next = self.cuts.partition_point(|&cut| cut <= computed);
+        let cuts = self.cuts[next..].iter().copied();
+        cuts.take_while(|&cut| cut <= self.prompt)
+    }
+
     /// Rows until the next cut after `computed`.
     pub(super) fn to_next_cut(&self, computed: u32) -> u32 {
-        let next = self.cuts.partition_point(|&cut| cut <= computed);
-        self.cuts.get(next).map_or(u32::MAX, |cut| cut - computed)
+        let next = self.cuts_after(computed).next();
+        next.map_or(u32::MAX, |cut| cut - computed)
     }
 
     pub(super) fn is_cut(&self, at: u32) -> bool {

@@ -1,5 +1,8 @@
 //! What callers ask of sessions, answered between two steps.
 
+use ds4_model::kv::PAGE_TOKENS;
+use ds4_store::{Chain, Scope};
+
 use super::run::{Run, Stage};
 use super::{Entry, Scheduler};
 use crate::engine::{Rewind, SessionStatus, Status};
@@ -34,10 +37,29 @@ impl Scheduler {
         Ok(id)
     }
 
+    /// A shared session at the deepest place known on the path of `prompt`.
+    pub(super) fn resume(
+        &mut self,
+        scope: Scope,
+        prompt: &[u32],
+        gone: Gone,
+    ) -> Result<(SessionId, u32), EngineError> {
+        let chain = Chain::new(scope, PAGE_TOKENS);
+        let mut timeline = Timeline::new(self.options.frontiers, Some(chain));
+        let (pages, machine) = (&mut self.pages, &mut *self.machine);
+        if let Some(start) = self.prefixes.start(&scope, prompt, 0, pages, machine)? {
+            timeline.start_at(start, prompt, pages);
+        }
+        let cached = timeline.computed();
+        Ok((self.open(timeline, gone)?, cached))
+    }
+
     pub(super) fn restore(&mut self, bytes: &[u8], gone: Gone) -> Result<SessionId, EngineError> {
         let parts = snapshot::Parts::read(bytes, &*self.machine)?;
         let mut table = Table::default();
         let tokens = parts.tokens.len() as u32;
+        let missing = self.pages.missing(&table, 0, tokens);
+        self.prefixes.make_room(&mut self.pages, missing);
         let mut promise = self.pages.promise(&mut table, 0, tokens)?;
         let never = |_, _| Ok::<(), EngineError>(());
         let mut filled = self
@@ -75,6 +97,7 @@ impl Scheduler {
             ..
         }) = &mut entry.run
         {
+            self.prefixes.make_room(&mut self.pages, 1);
             self.pages.raise(promise, 1)?;
         }
         let fork = entry.timeline.fork(&mut self.pages, &mut *self.machine)?;
@@ -134,6 +157,9 @@ impl Scheduler {
             running: runs().filter(|run| !run.is_waiting()).count(),
             waiting: runs().filter(|run| run.is_waiting()).count(),
             free_bytes: self.pages.free_bytes(),
+            idle_bytes: self.pages.idle_bytes(),
+            kept_frontiers: self.prefixes.len(),
+            kept_bytes: self.prefixes.frontier_bytes(),
             promised_bytes: self.pages.promised_bytes(),
             total_bytes: self.pages.total_bytes(),
         }

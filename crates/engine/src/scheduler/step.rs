@@ -168,13 +168,17 @@ impl Scheduler {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return Ok(());
         };
-        let (at, last) = (entry.timeline.computed(), entry.timeline.frontiers().last());
-        if entry.run.as_ref().is_some_and(|run| run.is_cut(at)) {
-            return entry.timeline.keep(Reason::Cut, &mut *self.machine);
-        }
-        if at >= last.saturating_add(self.options.frontier_tokens) {
-            return entry.timeline.keep(Reason::Distance, &mut *self.machine);
-        }
+        let timeline = &mut entry.timeline;
+        let (at, last) = (timeline.computed(), timeline.frontiers().last());
+        let reason = if entry.run.as_ref().is_some_and(|run| run.is_cut(at)) {
+            Reason::Cut
+        } else if at >= last.saturating_add(self.options.frontier_tokens) {
+            Reason::Distance
+        } else {
+            return Ok(());
+        };
+        timeline.keep(reason, &mut *self.machine)?;
+        self.prefixes.publish(timeline, reason, &mut self.pages);
         Ok(())
     }
 }

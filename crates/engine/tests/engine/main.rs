@@ -7,6 +7,7 @@
 
 mod faults;
 mod invariance;
+mod prefixes;
 mod rig;
 mod scheduling;
 mod snapshots;
