@@ -1,13 +1,15 @@
 //! How fast this machine runs a model from a file: a prompt, then tokens one by one.
 //!
 //! `cargo run --release -p ds4-cpu --example speed -- FILE [--threads T] [--ids FILE] [--prompt N] [--chunk C]
-//! [--decode M] [--repeat R] [--exact] [--scalar] [--logits FILE]`
+//! [--decode M] [--context N] [--repeat R] [--profile] [--exact] [--scalar] [--logits FILE]`
 //!
 //! Token ids come from `--ids` (numbers between blanks: the prompt, then what is fed while
 //! decoding) or are made up. Each of the `R` repeats is a session of its own; the best is the one
 //! that shows the machine. `cpu` is processor time, which other programs disturb less; with one
 //! thread it is what the clock would show on a quiet machine. GB/s count the weights that a decoded
-//! token reads. `--logits` takes the logits of the last prompt token and of every decoded one, as
+//! token reads. `--context` decodes as if that many tokens went before, by copies of the prompt's
+//! first page of 512 tokens: what a long context costs, without its prefill. `--profile` shows where
+//! the time goes, operation by operation. `--logits` takes the logits of the last prompt token and of every decoded one, as
 //! float32, one row after the other: `tools/compare-llama-cpp.py` compares them with those of
 //! another engine.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
@@ -22,7 +24,8 @@ use ds4_cpu::dot::Simd;
 use ds4_cpu::{Arithmetic, Cpu, Options, Tensor};
 use ds4_gguf::Gguf;
 use ds4_model::kv::PAGE_TOKENS;
-use ds4_model::{Inventory, Outputs, Weights};
+use ds4_model::probe::{Probed, Times};
+use ds4_model::{Backend, Inventory, Outputs, Weights};
 use ds4_truth::Rig;
 
 type Failure = Box<dyn Error>;
@@ -35,6 +38,8 @@ struct Wish {
     prompt: usize,
     chunk: usize,
     decode: usize,
+    context: usize,
+    profile: bool,
     repeat: usize,
     arithmetic: Arithmetic,
     simd: Option<Simd>,
@@ -50,6 +55,8 @@ impl Wish {
             prompt: 512,
             chunk: 512,
             decode: 32,
+            context: 0,
+            profile: false,
             repeat: 1,
             arithmetic: Arithmetic::Blocks,
             simd: None,
@@ -63,6 +70,8 @@ impl Wish {
                 "--prompt" => wish.prompt = value()?.parse()?,
                 "--chunk" => wish.chunk = value()?.parse()?,
                 "--decode" => wish.decode = value()?.parse()?,
+                "--context" => wish.context = value()?.parse()?,
+                "--profile" => wish.profile = true,
                 "--repeat" => wish.repeat = value()?.parse()?,
                 "--logits" => wish.logits = Some(value()?),
                 "--exact" => wish.arithmetic = Arithmetic::Float,
@@ -135,6 +144,31 @@ fn bandwidth(bytes: &[u8], threads: usize) -> f64 {
     bytes.len() as f64 / best.fold(f64::INFINITY, f64::min) / 1e9
 }
 
+/// Prints where the time went since the last call.
+fn show_profile(rig: &mut Rig<Probed<Cpu, Option<Times>>>) {
+    if let Some(times) = &mut rig.backend.probe {
+        print!("{times}");
+        times.clear();
+    }
+}
+
+/// Gives slot 0 a context of `context` tokens, and room for `more`, by copies of its first page.
+fn pretend<B: Backend<Error: Error + 'static>>(
+    rig: &mut Rig<B>,
+    context: usize,
+    more: usize,
+) -> Result<usize, Failure> {
+    rig.reserve(0, context + more);
+    let pages = rig.pages(0).to_vec();
+    let [first, others @ ..] = &*pages else {
+        return Err("--context needs a prompt".into());
+    };
+    for &page in others {
+        rig.backend.copy_page(*first, page)?;
+    }
+    Ok(context)
+}
+
 fn main() -> Result<(), Failure> {
     let wish = Wish::read(std::env::args().skip(1))?;
     let file = Gguf::open(Path::new(&wish.file))?;
@@ -147,12 +181,16 @@ fn main() -> Result<(), Failure> {
         threads: wish.threads,
         arithmetic: wish.arithmetic,
         simd: wish.simd,
-        pages: tokens.len() / PAGE_TOKENS + 1,
+        pages: (tokens.len() + wish.context) / PAGE_TOKENS + 1,
         max_rows: wish.chunk,
         max_outputs: 1,
         ..Options::default()
     };
-    let mut rig = Rig::new(Cpu::new(shape.clone(), options)?, &shape, weights);
+    let backend = Probed::new(
+        Cpu::new(shape.clone(), options)?,
+        wish.profile.then(Times::default),
+    );
+    let mut rig = Rig::new(backend, &shape, weights);
     file.warm(&mut |_, _| ControlFlow::Continue(()))?;
 
     let mut logits = Vec::new();
@@ -173,8 +211,14 @@ fn main() -> Result<(), Failure> {
             n / wall,
             n / cpu
         );
+        show_profile(&mut rig);
+        let begin = if wish.context > 0 {
+            pretend(&mut rig, wish.context, tokens.len())?
+        } else {
+            prompt.len()
+        };
         let ((), wall, cpu) = timed(|| {
-            for (token, at) in after.iter().zip(prompt.len() as u32..) {
+            for (token, at) in after.iter().zip(begin as u32..) {
                 logits.extend(rig.step(&[(0, at, &[*token], Outputs::Last)]).concat());
             }
         });
@@ -186,6 +230,7 @@ fn main() -> Result<(), Failure> {
             n / cpu,
             n / wall * bytes / 1e9
         );
+        show_profile(&mut rig);
     }
     let sample = vec![1u8; 512 << 20];
     println!("reading {:.1} GB/s", bandwidth(&sample, wish.threads));

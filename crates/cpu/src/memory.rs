@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ds4_model::{Backend, KvGeometry, Misuse, Plan, RopeTable, RowSet};
 
-use crate::{Buffer, Cpu, Error, compress};
+use crate::{Buffer, Cpu, Error, Picks, compress};
 
 impl Backend for Cpu {
     fn geometry(&self) -> &KvGeometry {
@@ -42,6 +42,11 @@ impl Backend for Cpu {
             RowSet::Outputs => self.plan.outputs().len(),
         };
         Ok(&buffer.data[..rows * buffer.width])
+    }
+
+    fn read_picks(&mut self, picks: &Picks, row: usize) -> Result<Vec<(u32, f32)>, Error> {
+        let pairs = picks.ids(row).iter().zip(picks.weights(row));
+        Ok(pairs.map(|(id, weight)| (*id, *weight)).collect())
     }
 
     fn clear_slot(&mut self, slot: u32) -> Result<(), Error> {

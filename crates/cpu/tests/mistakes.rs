@@ -14,7 +14,7 @@ use ds4_cpu::{Cpu, Tensor};
 use ds4_gguf::{Format, Payload, block};
 use ds4_model::{Shape, Weights};
 use ds4_truth::{Mode, Model, Rig, check};
-use mistaken::{Mistaken, Slip};
+use mistaken::{Slip, mistaken};
 use rigs::exact;
 
 /// Enough tokens for the indexer to drop rows, ratio 128 to make two, and YaRN's frequencies to matter.
@@ -49,7 +49,7 @@ fn distance(
         )
     });
     let cpu = Cpu::new(wrong, exact(&golden)).unwrap();
-    let mut rig = Rig::new(Mistaken::new(cpu, slip), shape, weights);
+    let mut rig = Rig::new(mistaken(cpu, slip), shape, weights);
     // In two steps, so that what passes between steps is compared too.
     let mut found = rig.prompt(0, &golden.prompt[..150], 150);
     let rest = &golden.prompt[150..TOKENS];

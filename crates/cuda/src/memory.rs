@@ -244,6 +244,11 @@ impl Backend for Cuda {
         Ok(&self.host)
     }
 
+    fn read_picks(&mut self, picks: &Picks, row: usize) -> Result<Vec<(u32, f32)>, Error> {
+        let (ids, weights) = picks.row(row)?;
+        Ok(ids.into_iter().zip(weights).collect())
+    }
+
     fn clear_slot(&mut self, slot: u32) -> Result<(), Error> {
         let index = self.memory.slot(slot)?;
         let memory = &mut self.memory;

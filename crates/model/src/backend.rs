@@ -25,6 +25,14 @@ pub trait Backend: Ops {
     /// Waits until the operations since [`Self::begin`] are done and gives the values of `buffer`, row after row.
     fn read<'a>(&'a mut self, buffer: &'a Self::Buffer) -> Result<&'a [f32], Self::Error>;
 
+    /// The same for the picks of one row: ids and weights, which mean nothing where rows were selected. For tests and
+    /// dumps, so it may be slow.
+    fn read_picks(
+        &mut self,
+        picks: &Self::Picks,
+        row: usize,
+    ) -> Result<Vec<(u32, f32)>, Self::Error>;
+
     /// Forgets everything in a slot: an empty session.
     fn clear_slot(&mut self, slot: u32) -> Result<(), Self::Error>;
 

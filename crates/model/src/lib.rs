@@ -10,6 +10,7 @@
 //! | [`forward`](mod@forward), `attention` | the forward pass and the draft block |
 //! | [`ops`], [`scratch`], [`plan`] | the seam to the backends: operations, intermediates, the rows of a step |
 //! | [`backend`] | what a device offers besides: plans, sessions' memory, results |
+//! | [`probe`] | any backend, seen operation by operation: dumps, timers, comparisons |
 //! | [`kv`], [`row`], [`rope`], [`hadamard`](mod@hadamard) | memory and number formats that all backends share |
 //! | [`bind`], [`tensor`] | from a file to weights: checked against [`layout`], all differences in one error |
 //! | [`support`] | the drafters' own files: MTP and DSpark |
@@ -31,6 +32,7 @@ mod mismatch;
 mod misuse;
 pub mod ops;
 pub mod plan;
+pub mod probe;
 mod profile;
 pub mod recipe;
 pub mod role;
@@ -50,6 +52,7 @@ pub use mismatch::{BindError, Mismatch};
 pub use misuse::Misuse;
 pub use ops::{Ops, RowSet, Seen, Site, Stream};
 pub use plan::{Outputs, Plan, PlanError, Row, Run};
+pub use probe::{Call, Probe, Probed};
 pub use recipe::Recipe;
 pub use role::Role;
 pub use rope::{Frequencies, RopeTable};

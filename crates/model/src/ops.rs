@@ -62,6 +62,15 @@ pub enum Seen<'a, P> {
     Picked(&'a P),
 }
 
+// Not derived: what is picked need not be copied for a reference to it.
+impl<P> Clone for Seen<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Seen<'_, P> {}
+
 // Every page holds whole windows of both ratios, so a row never straddles pages.
 const _: () = assert!(PAGE_TOKENS.is_multiple_of(128));
 

@@ -96,7 +96,7 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
         .ln()
 }
 
-fn nan_is_far(distance: f64) -> f64 {
+pub(crate) fn nan_is_far(distance: f64) -> f64 {
     if distance.is_nan() {
         f64::INFINITY
     } else {

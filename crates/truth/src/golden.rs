@@ -50,7 +50,7 @@ impl Model {
         Whole::read(&parse(bytes))
     }
 
-    /// Intermediates of the last token of two prefixes.
+    /// Intermediates of the last token of two prefixes; [`crate::trace`] compares with them.
     ///
     /// # Panics
     /// For [`Model::Wide`], which has none.

@@ -14,6 +14,7 @@
 pub mod check;
 pub mod golden;
 mod rig;
+pub mod trace;
 
 pub use golden::{Mode, Model};
 pub use rig::Rig;

@@ -43,6 +43,11 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<B> {
         &self.shape
     }
 
+    /// The pages of a slot.
+    pub fn pages(&self, slot: u32) -> &[u32] {
+        &self.pages[slot as usize]
+    }
+
     /// Forgets what a slot holds; its pages are used again.
     pub fn clear(&mut self, slot: u32) {
         self.backend.clear_slot(slot).unwrap();

@@ -388,6 +388,10 @@ impl Backend for Twin {
         Ok(self.cpu.read(&buffer.0)?)
     }
 
+    fn read_picks(&mut self, picks: &Picks, row: usize) -> Result<Vec<(u32, f32)>, Fail> {
+        Ok(self.cpu.read_picks(&picks.0, row)?)
+    }
+
     fn clear_slot(&mut self, slot: u32) -> Done {
         self.cpu.clear_slot(slot)?;
         Ok(self.cuda.clear_slot(slot)?)

@@ -1,0 +1,220 @@
+//! Intermediates of one token, layer by layer: seen on a backend, and compared with the goldens.
+
+use std::collections::BTreeMap;
+
+use ds4_model::kv::{PAGE_TOKENS, RowFormat};
+use ds4_model::probe::{Call, Probe, Probed};
+use ds4_model::{Backend, Frequencies, Outputs, Ratio, RopeTable, rope};
+use serde_json::Value;
+
+use crate::Rig;
+use crate::check::nan_is_far;
+use crate::golden::{floats, list};
+
+/// Intermediates of one layer, by the names the goldens give them.
+pub type Layer = BTreeMap<&'static str, Vec<f32>>;
+
+/// Notes the intermediates of steps of one row.
+#[derive(Debug, Default)]
+pub struct Witness {
+    is_watching: bool,
+    layers: Vec<Layer>,
+    /// Sub-layers entered.
+    entered: usize,
+}
+
+impl Witness {
+    fn note(&mut self, name: &'static str, values: Vec<f32>) {
+        let layer = self.layers.last_mut().expect("a layer was entered");
+        layer.insert(name, values);
+    }
+
+    fn note_picks(&mut self, ids: &'static str, weights: &'static str, picks: &[(u32, f32)]) {
+        self.note(ids, picks.iter().map(|(id, _)| *id as f32).collect());
+        self.note(weights, picks.iter().map(|(_, weight)| *weight).collect());
+    }
+}
+
+impl<B: Backend> Probe<B> for Witness {
+    fn operation(&mut self, o: &mut B, call: &mut Call<'_, B>) -> Result<(), B::Error> {
+        call.run(o)?;
+        if !self.is_watching {
+            return Ok(());
+        }
+        match call {
+            Call::HyperEnter { x, mix, .. } => {
+                self.entered += 1;
+                if self.entered % 2 == 1 {
+                    self.layers.push(Layer::new());
+                    self.note("attn_in", o.read(x)?.to_vec());
+                    let mix = o.read(mix)?;
+                    self.note("attn_post", mix[..4].to_vec());
+                    self.note("attn_comb", mix[4..].to_vec());
+                }
+            }
+            Call::HyperLeave { y, .. } => {
+                let name = ["ffn_out", "attn_out"][self.entered % 2];
+                self.note(name, o.read(y)?.to_vec());
+            }
+            Call::QueryHeads { q, .. } => self.note("q", o.read(q)?.to_vec()),
+            Call::IndexHeads { q, .. } => self.note("index_q", o.read(q)?.to_vec()),
+            Call::IndexSelect {
+                picks,
+                head_weights,
+                ..
+            } => {
+                self.note("index_weights", o.read(head_weights)?.to_vec());
+                self.note_picks("selected", "no weights", &o.read_picks(picks, 0)?);
+            }
+            Call::Attend { heads, .. } => self.note("attn_heads", o.read(heads)?.to_vec()),
+            Call::Route { picks, .. } => {
+                self.note_picks("experts", "expert_weights", &o.read_picks(picks, 0)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl<B: Backend<Error: std::fmt::Debug>> Rig<Probed<B, Witness>> {
+    /// The intermediates of the last of these tokens, in slot 0. The tokens before it are run
+    /// `chunk` a step.
+    ///
+    /// # Panics
+    /// If the backend's rows are not floats: rows are compared as well.
+    pub fn trace(&mut self, tokens: &[u32], chunk: usize) -> Vec<Layer> {
+        assert_eq!(self.backend.geometry().format, RowFormat::F32);
+        let (last, before) = tokens.split_last().unwrap();
+        self.clear(0);
+        self.prompt(0, before, chunk);
+        self.backend.probe = Witness {
+            is_watching: true,
+            ..Witness::default()
+        };
+        let at = before.len() as u32;
+        self.step(&[(0, at, &[*last], Outputs::None)]);
+        let mut layers = std::mem::take(&mut self.backend.probe).layers;
+        self.note_latents(&mut layers, at);
+        self.note_scores(&mut layers, tokens.len());
+        self.turn_heads(&mut layers, at);
+        layers
+    }
+
+    /// The latent rows of position `at`, the last of a frontier.
+    fn note_latents(&mut self, layers: &mut [Layer], at: u32) {
+        let mut frontier = Vec::new();
+        self.backend
+            .save_frontier(0, at + 1, &mut frontier)
+            .unwrap();
+        let g = self.backend.geometry();
+        let (row, rows) = (g.latent_bytes, g.window_before(at + 1).len());
+        for (number, layer) in layers.iter_mut().enumerate() {
+            let place = 8 + (number * rows + rows - 1) * row;
+            layer.insert("kv", floats_of(&frontier[place..place + row]));
+        }
+    }
+
+    /// The scores of the index rows: no operation shows them, but what they are made of.
+    fn note_scores(&mut self, layers: &mut [Layer], tokens: usize) {
+        let mut pages = Vec::new();
+        for page in self.pages(0).to_vec() {
+            let mut bytes = Vec::new();
+            self.backend.save_page(page, &mut bytes).unwrap();
+            pages.push(bytes);
+        }
+        let g = self.backend.geometry();
+        let (d, heads) = (self.shape().index_width, self.shape().index_heads);
+        let scale = 1.0 / ((d * heads) as f32).sqrt();
+        for (layer, at) in layers.iter_mut().zip(&g.layers) {
+            let Some(q) = layer.get("index_q") else {
+                continue;
+            };
+            let score = |row: usize| {
+                let place = at.index + row % at.rows * g.index_bytes;
+                let key = floats_of(&pages[row * 4 / PAGE_TOKENS][place..place + g.index_bytes]);
+                let dots = q.chunks_exact(d).map(|q| {
+                    let dot: f32 = q.iter().zip(&key).map(|(q, k)| q * k).sum();
+                    dot.max(0.0)
+                });
+                let all = dots.zip(&layer["index_weights"]).map(|(dot, w)| dot * w);
+                scale * all.sum::<f32>()
+            };
+            let scores = (0..Ratio::Four.rows(tokens)).map(score).collect();
+            layer.insert("index_scores", scores);
+        }
+    }
+
+    /// The goldens have the heads as attention leaves them, before their rope is taken back.
+    fn turn_heads(&mut self, layers: &mut [Layer], at: u32) {
+        let shape = self.shape();
+        let frequencies = Frequencies::new(&shape.rope, shape.rotary);
+        let mut angles = vec![(1.0, 0.0); shape.rotary / 2];
+        for (layer, ratio) in layers.iter_mut().zip(&shape.ratios) {
+            let table = match ratio {
+                Ratio::None => RopeTable::Window,
+                _ => RopeTable::Compressed,
+            };
+            frequencies.angles(table, at, &mut angles);
+            let heads = layer.get_mut("attn_heads").expect("every layer attends");
+            for head in heads.chunks_exact_mut(shape.head_width) {
+                rope::rotate(head, &angles);
+            }
+        }
+    }
+}
+
+/// How far the intermediates of a layer are from the goldens, by name: relative to the root mean
+/// square of an intermediate, or absolute where that is below one. Covers every name of the
+/// goldens.
+pub fn distances(found: &Layer, golden: &Value) -> BTreeMap<String, f64> {
+    let golden = golden.as_object().expect("a layer of a trace");
+    let one = |(name, golden): (&String, &Value)| {
+        let found: Vec<f64> = match found.get(name.as_str()) {
+            Some(values) => values.iter().map(|v| f64::from(*v)).collect(),
+            None => return (name.clone(), f64::INFINITY),
+        };
+        (name.clone(), distance(&found, golden))
+    };
+    golden.iter().map(one).collect()
+}
+
+fn distance(found: &[f64], golden: &Value) -> f64 {
+    let squares = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>();
+    let farthest = |found: &[f64], golden: &[f64]| {
+        let pairs = found.iter().zip(golden);
+        pairs
+            .map(|(f, g)| nan_is_far((f - g).abs()))
+            .fold(0.0, f64::max)
+    };
+    let root = (found.len() as f64).sqrt();
+    // Long ones are given as sums and ends.
+    if golden.is_object() {
+        let (first, last) = (floats(&golden["first"]), floats(&golden["last"]));
+        let [sum, sumsq] = ["sum", "sumsq"].map(|name| golden[name].as_f64().unwrap());
+        let count = list(&golden["shape"])
+            .iter()
+            .map(|n| n.as_u64().unwrap())
+            .product::<u64>();
+        if count as usize != found.len() {
+            return f64::INFINITY;
+        }
+        let size = (sumsq.sqrt() / root).max(1.0);
+        let ends = farthest(found, &first).max(farthest(&found[found.len() - last.len()..], &last));
+        let sums = (found.iter().sum::<f64>() - sum).abs() / root;
+        let squares = (squares(found) - sumsq).abs() / (root * size);
+        return nan_is_far(ends.max(sums).max(squares) / size);
+    }
+    let golden: Vec<f64> = match list(golden).first() {
+        Some(Value::Array(_)) => list(golden).iter().flat_map(floats).collect(),
+        _ => floats(golden),
+    };
+    if golden.len() != found.len() {
+        return f64::INFINITY;
+    }
+    farthest(found, &golden) / (squares(&golden).sqrt() / root).max(1.0)
+}
+
+fn floats_of(bytes: &[u8]) -> Vec<f32> {
+    let words = bytes.as_chunks::<4>().0.iter();
+    words.map(|word| f32::from_le_bytes(*word)).collect()
+}
