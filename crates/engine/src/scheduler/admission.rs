@@ -91,13 +91,30 @@ impl Scheduler {
                 Rewind::Exact { at } | Rewind::Short { at, .. } => at,
             },
         };
-        let missing = pages.missing(timeline.table(), at, run.end());
-        self.prefixes.make_room(pages, missing);
-        let promise = match self.pages.promise(timeline.table_mut(), at, run.end()) {
+        let end = run.end();
+        // Out of the session meanwhile: others may have to make room for it.
+        let mut table = std::mem::take(timeline.table_mut());
+        let promise = self.promise(&mut table, at, end);
+        let Some(Entry {
+            timeline,
+            run: Some(run),
+            ..
+        }) = self.sessions.get_mut(&id)
+        else {
+            unreachable!("a session with a generation in line is not closed");
+        };
+        *timeline.table_mut() = table;
+        let promise = match promise {
             Ok(promise) => promise,
-            // Those under way will give back what they do not use.
-            Err(_) if self.pages.promised_bytes() > 0 => return Ok(false),
-            Err(admission) => return Err(admission.into()),
+            Err(refused) => {
+                let held = self.pages.charge(timeline.table());
+                let could_fit = refused.needed + held.own + held.shared <= refused.total;
+                // Those under way will give back what they do not use, and be idle at the end.
+                return match could_fit && self.is_anybody_running() {
+                    true => Ok(false),
+                    false => Err(refused.into()),
+                };
+            }
         };
         let seated = match timeline.slot() {
             // Where the last turn ended is where a conversation forks.
@@ -107,6 +124,14 @@ impl Scheduler {
         run.admit(promise, timeline);
         seated?;
         Ok(true)
+    }
+
+    fn is_anybody_running(&self) -> bool {
+        let mut runs = self
+            .sessions
+            .values()
+            .filter_map(|entry| entry.run.as_ref());
+        runs.any(|run| !run.is_waiting())
     }
 
     /// The slot of a session, a free one, or that of the session idle for longest; none if all are

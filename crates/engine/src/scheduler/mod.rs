@@ -10,12 +10,14 @@
 //! |---|---|
 //! | `sessions.rs` | what callers ask of sessions, answered between two steps |
 //! | `admission.rs` | who may begin |
+//! | `reclaim.rs` | idle sessions make room |
 //! | `step.rs` | which rows are computed, and who gets their logits |
 //! | `run.rs` | one generation, from the line to its last token |
 //! | `pace.rs` | how many rows of prompts keep the time between tokens |
 
 mod admission;
 mod pace;
+mod reclaim;
 mod run;
 mod sessions;
 mod step;

@@ -58,9 +58,7 @@ impl Scheduler {
         let parts = snapshot::Parts::read(bytes, &*self.machine)?;
         let mut table = Table::default();
         let tokens = parts.tokens.len() as u32;
-        let missing = self.pages.missing(&table, 0, tokens);
-        self.prefixes.make_room(&mut self.pages, missing);
-        let mut promise = self.pages.promise(&mut table, 0, tokens)?;
+        let mut promise = self.promise(&mut table, 0, tokens)?;
         let never = |_, _| Ok::<(), EngineError>(());
         let mut filled = self
             .pages

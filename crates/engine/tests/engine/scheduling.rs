@@ -130,14 +130,72 @@ fn a_session_that_cannot_fit_is_refused_with_figures() {
         panic!("{:?}", made.reason);
     };
     assert_eq!((admission.needed, admission.free), (3 * page, 2 * page));
-    // What fits is served, and what it holds is missing for the next.
+    // What fits is served.
     assert_eq!(greedy_tokens(&session, &noise(6, 600), 10).tokens.len(), 10);
-    let other = engine.session().unwrap();
-    let made = greedy_tokens(&other, &noise(7, 5), 5);
-    let Some(FinishReason::Error(EngineError::Admission(admission))) = made.reason else {
-        panic!("{:?}", made.reason);
-    };
-    assert_eq!((admission.needed, admission.free), (page, 0));
+}
+
+#[test]
+fn idle_sessions_make_room_the_longest_idle_first() {
+    let engine = engine_with(
+        CpuOptions {
+            pages: 4,
+            ..exact()
+        },
+        options(),
+    );
+    let sessions = [(); 3].map(|()| engine.session().unwrap());
+    let [old, fork, late] = &sessions;
+    let held = |session: &Session| session.status().unwrap().tokens.len();
+    let prompts = [30, 31, 32].map(|seed| noise(seed, 600));
+    greedy_tokens(old, &prompts[0], 3);
+    greedy_tokens(fork, &prompts[1], 3);
+    // Used again: no longer the one idle for longest.
+    greedy_tokens(old, &prompts[0], 3);
+    assert_eq!(engine.status().unwrap().free_bytes, 0);
+    let made = greedy_tokens(late, &prompts[2], 3);
+    assert_eq!((held(old), held(fork)), (602, 0));
+    made.assert_close(&plain(&prompts[2], 3));
+    // It costs a prefill, in which the next one is emptied.
+    let made = greedy_tokens(fork, &prompts[1], 3);
+    assert_eq!((made.usage.cached_tokens, held(old)), (0, 0));
+    made.assert_close(&plain(&prompts[1], 3));
+    // Nobody is emptied in vain.
+    let made = greedy_tokens(late, &noise(33, 2100), 3);
+    assert!(matches!(
+        made.reason,
+        Some(FinishReason::Error(EngineError::Admission(_)))
+    ));
+    assert_eq!((held(fork), held(late)), (602, 0));
+    // A stored session finds room as well.
+    greedy_tokens(late, &prompts[2], 3);
+    let stored = late.snapshot().unwrap();
+    let restored = engine.restore(stored).unwrap();
+    assert_eq!((held(&restored), held(fork), held(late)), (602, 0, 602));
+}
+
+#[test]
+fn sessions_at_work_or_in_line_keep_their_pages() {
+    let engine = engine_with(
+        CpuOptions {
+            pages: 2,
+            ..exact()
+        },
+        options(),
+    );
+    let (busy, waiting) = (engine.session().unwrap(), engine.session().unwrap());
+    let prompt = noise(34, 20);
+    greedy_tokens(&waiting, &prompt, 5);
+    let mut running = busy.generate(request(&noise(35, 10), 480)).unwrap();
+    running
+        .find(|output| matches!(output, Output::Token(_)))
+        .unwrap();
+    // Its next turn needs a second page; it waits with its first one.
+    let turn = waiting.generate(request(&prompt, 600)).unwrap();
+    assert_eq!(waiting.status().unwrap().tokens.len(), 24);
+    assert_eq!(engine.status().unwrap().waiting, 1);
+    running.cancel();
+    drop((running, busy));
+    assert_eq!(Made::collect(turn).tokens.len(), 600);
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! Memory under pressure: who makes room for those that want to compute.
+//!
+//! First goes what is kept for sessions to come. Then sessions that nobody uses: an idle one keeps
+//! its pages so that its next turn need not compute them again, and is emptied when somebody does
+//! not fit otherwise, the one idle for longest first; its next turn then costs a prefill, or less
+//! if its beginning is still kept. Sessions with a generation under way or in line keep what they
+//! have, and nobody is emptied where that would not be enough.
+
+use super::{Entry, Scheduler};
+use crate::engine::Rewind;
+use crate::pages::{Admission, Promise, Table};
+
+impl Scheduler {
+    /// A promise of all pages that writing positions `from..to` takes, after others let go of as
+    /// many as it needs.
+    pub(super) fn promise(
+        &mut self,
+        table: &mut Table,
+        from: u32,
+        to: u32,
+    ) -> Result<Promise, Admission> {
+        loop {
+            let missing = self.pages.missing(table, from, to);
+            self.prefixes.make_room(&mut self.pages, missing);
+            match self.pages.promise(table, from, to) {
+                Err(admission) if self.make_room(&admission) => {}
+                promise => return promise,
+            }
+        }
+    }
+
+    /// Empties the session idle for longest, if idle ones hold enough to admit whoever was refused.
+    /// Is there more room now?
+    fn make_room(&mut self, refused: &Admission) -> bool {
+        // Pages that two of them share count twice, so this may hope too much, never too little.
+        let held = self
+            .sessions
+            .values()
+            .filter(|entry| is_idle(entry))
+            .map(|entry| {
+                let charge = self.pages.charge(entry.timeline.table());
+                charge.own + charge.shared
+            });
+        if held.sum::<u64>() < refused.needed.saturating_sub(refused.free) {
+            return false;
+        }
+        let idle = self.sessions.values_mut().filter(|entry| is_idle(entry));
+        let Some(entry) = idle.min_by_key(|entry| entry.used) else {
+            return false;
+        };
+        let (Rewind::Exact { .. } | Rewind::Short { .. }) =
+            entry.timeline.rewind(0, &mut self.pages);
+        true
+    }
+}
+
+/// Does it hold something that nobody is waiting for?
+fn is_idle(entry: &Entry) -> bool {
+    entry.run.is_none() && entry.timeline.computed() > 0
+}
