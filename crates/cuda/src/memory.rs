@@ -9,7 +9,7 @@ use ds4_model::{
 };
 
 use crate::device::{Device, Mem};
-use crate::{Buffer, Cuda, Error, Options, layout};
+use crate::{Buffer, Cuda, Error, Options, Picks, layout};
 
 /// What the host keeps of a session.
 #[derive(Clone, Debug, Default)]
