@@ -8,10 +8,11 @@ mod tokenizer;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 use ds4_gguf::Gguf;
 use ds4_model::Shape;
 
+use crate::loading;
 use crate::manners::{self, Hinted};
 use facts::Facts;
 
@@ -23,8 +24,8 @@ use facts::Facts;
 /// difference is listed and the exit code is 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A GGUF file: a main model, or an MTP or DSpark support file.
-    file: PathBuf,
+    /// A GGUF file: a main model, or an MTP or DSpark support file [default: as for ds4 run].
+    file: Option<PathBuf>,
     /// For programs: one JSON object.
     #[arg(long)]
     json: bool,
@@ -43,7 +44,7 @@ pub(crate) struct Args {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let file = Gguf::open(&args.file).context("cannot read the weight file")?;
+    let file = loading::open(args.file.as_deref())?;
     let main = match &args.model {
         Some(path) => {
             let main = Gguf::open(path).context("cannot read the main model")?;
@@ -62,10 +63,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // Said after what is known, and the exit code says it too.
     match refused {
         None => Ok(()),
-        Some(_) if main.is_none() && facts.is_support() => Err(Error::new(Hinted {
-            message: format!("{} fits neither DeepSeek V4 Flash nor PRO", facts.path),
-            hint: "name the main model it is for with --model FILE to see the differences",
-        })),
+        Some(_) if main.is_none() && facts.is_support() => Err(Hinted::failure(
+            format!("{} fits neither DeepSeek V4 Flash nor PRO", facts.path),
+            "name the main model it is for with --model FILE to see the differences",
+        )),
         Some(error) => Err(error).context("ds4 cannot run this file"),
     }
 }

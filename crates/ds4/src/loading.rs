@@ -1,40 +1,52 @@
 //! From a weight file to a running engine: what every verb that computes begins with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use clap::ArgAction;
 use ds4_engine::{Arithmetic, CpuOptions, Engine, Options, load_cpu};
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
-use crate::{manners, progress};
+use crate::manners::{self, Hinted};
+use crate::{demo, progress};
+
+/// Where the original program looks for a model, relative to the working folder.
+const CUSTOMARY: &str = "ds4flash.gguf";
 
 /// Which model, and how much of the machine it may have.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// The weight file.
-    #[arg(short, long, value_name = "FILE")]
-    model: PathBuf,
+    /// The weight file [default: ds4flash.gguf in this folder, else the demo model].
+    #[arg(short, long, value_name = "FILE", env = "DS4_MODEL")]
+    model: Option<PathBuf>,
     /// Tokens of context: prompt and answer together.
-    #[arg(long, value_name = "TOKENS", default_value_t = 8192,
+    #[arg(short, long, value_name = "TOKENS", default_value_t = 8192, env = "DS4_CTX",
         value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
     ctx: u32,
     /// Threads to compute with [default: one a physical core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "N", env = "DS4_THREADS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Multiply floats instead of eight-bit codes: no rounding beyond the model's own, and an
     /// answer that does not depend on what else is computed. Slower.
-    #[arg(long)]
+    #[arg(long, env = "DS4_EXACT", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value_t = false, action = ArgAction::Set,
+        hide_default_value = true, hide_possible_values = true)]
     exact: bool,
     /// Read all weights before the first token instead of when they are first used.
-    #[arg(long)]
+    #[arg(long, env = "DS4_WARM_WEIGHTS", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value_t = false,
+        action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     warm_weights: bool,
     /// Keep the weights in memory: the system may not give their place to anything else. Needs as
     /// much free memory as the file is large, and a limit on locked memory (ulimit -l) that allows
     /// it.
-    #[arg(long)]
+    #[arg(long, env = "DS4_LOCK_WEIGHTS", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value_t = false,
+        action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     lock_weights: bool,
 }
 
@@ -53,6 +65,44 @@ pub(crate) struct Model {
     pub(crate) tokenizer: Arc<Tokenizer>,
     /// What the file calls itself.
     pub(crate) name: String,
+    /// Where it was read from.
+    pub(crate) file: String,
+}
+
+/// Opens a model: the one named, else the customary one, else the demo.
+pub(crate) fn open(named: Option<&Path>) -> Result<Gguf> {
+    let customary = Path::new(CUSTOMARY);
+    let path = match named {
+        Some(path) => path,
+        None if customary.exists() => {
+            manners::say(&format!("no model named: using ./{CUSTOMARY}"));
+            customary
+        }
+        None => {
+            let demo = demo::open().context("cannot read the demo model")?;
+            let demo = demo.ok_or_else(|| {
+                Hinted::senseless(
+                    "no model: none was named, and this build has no demo model",
+                    "name one with -m FILE; ds4 synth mini -o mini.gguf makes one that talks \
+                     nonsense",
+                )
+            })?;
+            manners::say("no model named: using the demo model (-m FILE for another)");
+            return Ok(demo);
+        }
+    };
+    Gguf::open(path).context("cannot read the weight file")
+}
+
+/// The tokenizer of a weight file.
+pub(crate) fn tokenizer(file: &Gguf) -> Result<Tokenizer> {
+    Tokenizer::from_gguf(file)
+        .with_context(|| format!("cannot use the tokenizer in {}", file.name()))
+}
+
+/// What the file calls itself.
+pub(crate) fn name(file: &Gguf) -> String {
+    file.metadata().str("general.name").unwrap_or("").to_owned()
 }
 
 impl ModelArgs {
@@ -61,11 +111,28 @@ impl ModelArgs {
         self.ctx
     }
 
+    /// The same with another context.
+    pub(crate) fn with_ctx(&self, ctx: u32) -> Self {
+        Self {
+            ctx,
+            ..self.clone()
+        }
+    }
+
+    /// Opens the model's file.
+    pub(crate) fn open(&self) -> Result<Gguf> {
+        open(self.model.as_deref())
+    }
+
     /// Loads the model for one session.
     pub(crate) fn load(&self, wants: Wants) -> Result<Model> {
+        self.load_from(&self.open()?, wants)
+    }
+
+    /// Loads the model in `file` for one session.
+    pub(crate) fn load_from(&self, file: &Gguf, wants: Wants) -> Result<Model> {
         let begun = Instant::now();
-        let path = self.model.display();
-        let file = Gguf::open(&self.model).context("cannot read the weight file")?;
+        let path = file.name();
         if self.warm_weights {
             progress::bytes(|progress| file.warm(progress))?
                 .0
@@ -75,8 +142,7 @@ impl ModelArgs {
             file.lock()
                 .with_context(|| format!("cannot lock the weights of {path}"))?;
         }
-        let tokenizer = Tokenizer::from_gguf(&file)
-            .with_context(|| format!("cannot use the tokenizer in {path}"))?;
+        let tokenizer = Arc::new(tokenizer(file)?);
         let options = Options {
             context: self.ctx as usize,
             sessions: 1,
@@ -98,12 +164,10 @@ impl ModelArgs {
             ..defaults
         };
         let threads = cpu.threads;
-        let machine = load_cpu(&file, cpu).with_context(|| format!("cannot run {path}"))?;
-        let tokenizer = Arc::new(tokenizer);
+        let machine = load_cpu(file, cpu).with_context(|| format!("cannot run {path}"))?;
         let shared = Some(Arc::clone(&tokenizer));
         let engine = Engine::start(Box::new(machine), shared, options)
             .with_context(|| format!("cannot run {path}"))?;
-        let name = file.metadata().str("general.name").unwrap_or("").to_owned();
         manners::say(&format!(
             "{path}: loaded in {:.1} s, {threads} threads",
             begun.elapsed().as_secs_f64()
@@ -111,7 +175,8 @@ impl ModelArgs {
         Ok(Model {
             engine,
             tokenizer,
-            name,
+            name: name(file),
+            file: path.to_owned(),
         })
     }
 }

@@ -7,7 +7,7 @@ use ds4_prompt::{TokenId, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::loading::{ModelArgs, Wants};
-use crate::{manners, scoring};
+use crate::{interrupts, manners, scoring};
 
 /// Show how likely the model finds each token of a text, and what it would rather have read.
 ///
@@ -36,9 +36,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => scoring::read_text(None)?,
     };
     let model = args.model.load(Wants::EveryToken)?;
-    let mut tokens = scoring::beginning(&model);
+    let mut tokens = scoring::beginning(&model.tokenizer);
     tokens.extend(scoring::tokens(&model, &text));
-    let interrupted = manners::catch_interrupts()?;
+    let interrupted = interrupts::catch()?;
     let session = model.engine.session()?;
     let tokenizer = &*model.tokenizer;
     scoring::score(&session, tokens, args.top, &interrupted, |score| {

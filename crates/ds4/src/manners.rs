@@ -1,15 +1,40 @@
-//! How every verb ends: exit codes, error lines with causes and a hint, a closed pipe, Ctrl-C.
+//! How every verb speaks and ends: data on stdout, talk on stderr, error lines with causes and a
+//! hint, exit codes, a closed pipe.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Error, Result};
 use ds4_gguf::Error as FileError;
 use ds4_model::BindError;
 use ds4_model::synthetic::SynthError;
+
+use crate::interrupts::{self, Interrupted};
+
+/// Exit code of a command line, or a settings file, that makes no sense.
+const SENSELESS: u8 = 2;
+
+/// Dim text on a terminal, and the end of it. Only for `anstream`, which leaves it out where it
+/// does not belong.
+pub(crate) const DIM: &str = "\x1b[2m";
+/// Ends [`DIM`].
+pub(crate) const PLAIN: &str = "\x1b[0m";
+
+/// Whether only errors are said.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing but errors is said.
+pub(crate) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether nothing but errors is said.
+pub(crate) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// The exit code of a verb; an error is explained on stderr.
 pub(crate) fn end(done: Result<()>) -> ExitCode {
@@ -19,13 +44,22 @@ pub(crate) fn end(done: Result<()>) -> ExitCode {
     if is_closed_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    explain(&error, &mut io::stderr().lock());
-    ExitCode::FAILURE
+    if !error.is::<Interrupted>() {
+        explain(&error, &mut anstream::stderr().lock());
+    }
+    if error.is::<Interrupted>() || interrupts::were_pressed() {
+        return ExitCode::from(interrupts::EXIT_CODE);
+    }
+    let code = error
+        .downcast_ref()
+        .map_or(1, |hinted: &Hinted| hinted.code);
+    ExitCode::from(code)
 }
 
-fn explain(error: &Error, out: &mut impl Write) {
+/// Says what went wrong, why, and the cure where it is known.
+pub(crate) fn explain(error: &Error, out: &mut impl Write) {
     // Nothing is left to do where stderr cannot be written.
-    let _ = writeln!(out, "error: {error}");
+    let _ = writeln!(out, "\x1b[1;31merror:\x1b[0m {error}");
     let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // An error that prints its source already has said this.
@@ -35,15 +69,39 @@ fn explain(error: &Error, out: &mut impl Write) {
         }
     }
     if let Some(hint) = hint(error) {
-        let _ = writeln!(out, "hint: {hint}");
+        let _ = writeln!(out, "\x1b[36mhint:\x1b[0m {hint}");
     }
 }
 
 /// A failure whose cure only the verb knows.
 #[derive(Debug)]
 pub(crate) struct Hinted {
-    pub(crate) message: String,
-    pub(crate) hint: &'static str,
+    message: String,
+    hint: Cow<'static, str>,
+    code: u8,
+}
+
+impl Hinted {
+    /// Something failed.
+    pub(crate) fn failure(message: impl Into<String>, hint: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Self {
+            message: message.into(),
+            hint: hint.into(),
+            code: 1,
+        })
+    }
+
+    /// What was asked makes no sense, as a command line that does not parse.
+    pub(crate) fn senseless(
+        message: impl Into<String>,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Error {
+        Error::new(Self {
+            message: message.into(),
+            hint: hint.into(),
+            code: SENSELESS,
+        })
+    }
 }
 
 impl std::error::Error for Hinted {}
@@ -55,9 +113,9 @@ impl fmt::Display for Hinted {
 }
 
 /// The cure, where it is known.
-fn hint(error: &Error) -> Option<&'static str> {
+fn hint(error: &Error) -> Option<&str> {
     if let Some(hinted) = error.downcast_ref::<Hinted>() {
-        return Some(hinted.hint);
+        return Some(&hinted.hint);
     }
     error.chain().find_map(|cause| {
         // A transparent error hides its inside from the chain.
@@ -96,24 +154,23 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// Writes a line of talk to stderr.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// From now on the first Ctrl-C (or SIGTERM) only sets the flag, so that work can end tidily; the
-/// second one kills.
-pub(crate) fn catch_interrupts() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Armed by the first signal: this one comes first in the order of registration and sees the
-        // flag still down.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
-            .context("cannot listen to Ctrl-C")?;
+    if !is_quiet() {
+        let _ = writeln!(anstream::stderr(), "{line}");
     }
-    Ok(flag)
 }
 
-/// Was Ctrl-C pressed?
-pub(crate) fn is_interrupted(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::Relaxed)
+/// Text from a model or a file as it may be shown where `stream` leads: on a terminal control
+/// characters are made visible, since a terminal obeys them; elsewhere the text is data and stays
+/// as it is.
+pub(crate) fn shown<'t>(text: &'t str, stream: &impl IsTerminal) -> Cow<'t, str> {
+    let obeyed = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !stream.is_terminal() || !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let visible = |c: char| match u32::from(c) {
+        _ if !obeyed(c) => c,
+        code @ 0..0x20 => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    Cow::Owned(text.chars().map(visible).collect())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 
 use crate::loading::{ModelArgs, Wants};
-use crate::{manners, scoring};
+use crate::{interrupts, manners, scoring};
 
 /// Measure how well the model predicts a text: the lower, the better.
 ///
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let text = scoring::read_text(args.file.as_deref())?;
     let model = args.model.load(Wants::EveryToken)?;
-    let beginning = scoring::beginning(&model);
+    let beginning = scoring::beginning(&model.tokenizer);
     let tokens = scoring::tokens(&model, &text);
     let length = args.model.ctx() as usize - beginning.len();
     let windows = tokens.chunks_exact(length);
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         true => windows.remainder(),
         false => &[],
     };
-    let interrupted = manners::catch_interrupts()?;
+    let interrupted = interrupts::catch()?;
     let session = model.engine.session()?;
     let mut losses = Losses::default();
     let all = windows.len() + usize::from(!rest.is_empty());

@@ -6,16 +6,20 @@ use std::time::Duration;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::manners;
+use crate::{interrupts, manners};
 
 /// Does `work`, which reports bytes done and bytes in all; gives what it gave, and the bytes in all.
 ///
-/// Ctrl-C makes the next report end the work. The bar is hidden where stderr is no terminal.
+/// Ctrl-C makes the next report end the work. The bar is hidden where stderr is no terminal, or
+/// where nothing is to be said.
 pub(crate) fn bytes<T>(
     work: impl FnOnce(&mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> T,
 ) -> Result<(T, u64)> {
-    let interrupted = manners::catch_interrupts()?;
-    let bar = ProgressBar::new(0);
+    let interrupted = interrupts::catch()?;
+    let bar = match manners::is_quiet() {
+        true => ProgressBar::hidden(),
+        false => ProgressBar::new(0),
+    };
     let style =
         "{wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
@@ -25,7 +29,7 @@ pub(crate) fn bytes<T>(
         total = all;
         bar.set_length(all);
         bar.set_position(done);
-        if manners::is_interrupted(&interrupted) {
+        if interrupted.is_pressed() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

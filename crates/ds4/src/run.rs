@@ -1,252 +1,231 @@
-//! `ds4 run`: an answer to one question.
+//! `ds4 run`: an answer to one question, or a chat.
 
-use std::io::{self, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use ds4_engine::{Finish, FinishReason, Output, Progress, Request, Sampling, SamplingFields};
-use ds4_prompt::chat::{Instructions, Message, Settings, render};
-use ds4_prompt::dsml::{Begin, Reading, Tools};
-use ds4_prompt::{AddedTokens, Generation, Piece, Special, Thinking, TokenId};
-use indicatif::{ProgressBar, ProgressStyle};
+use ds4_engine::sampling::Report;
+use ds4_engine::{Request, Sampling, SamplingFields, end_of_turn};
+use ds4_prompt::{TokenId, Tokenizer};
+use serde_json::json;
 
-use crate::loading::{Model, ModelArgs, Wants};
+use crate::chat::{self, Conversation};
+use crate::interrupts::{self, Interrupted, Interrupts};
+use crate::loading::{self, Model, ModelArgs, Wants};
 use crate::manners::{self, Hinted};
+use crate::screen::{self, End, Show, Spoken};
+use crate::speech::{self, SpeechArgs};
+use crate::{dump, scoring};
 
-/// Answer one question: the answer goes to stdout as it is written, all else to stderr.
+/// Answer one question, or chat: the answer goes to stdout as it is written, all else to stderr.
 ///
-/// The model thinks before it answers unless told not to; its thoughts go to stderr. Ctrl-C ends
-/// the answer where it is.
+/// With -p, -f or a pipe one question is answered. On a terminal without them a chat begins; /help
+/// says what can be done in it. The model thinks before it answers unless told not to; its thoughts
+/// are dimmed and go to stderr. Ctrl-C ends the answer where it is.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    model: ModelArgs,
     /// The question.
     #[arg(short, long, value_name = "TEXT")]
-    prompt: String,
-    /// What the model is told before it.
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
-    /// Most tokens to write, thoughts included [default: what the context has room for].
-    #[arg(short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
-    n: Option<u32>,
-    /// Think before answering, this hard: low, high or max.
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, default_missing_value = "high",
-        value_parser = ["low", "high", "max"])]
-    think: Option<String>,
-    /// Answer at once.
-    #[arg(long, conflicts_with = "think")]
-    nothink: bool,
-    /// How freely tokens are drawn; 0 always takes the likeliest.
-    #[arg(long, value_name = "T", default_value_t = 1.0)]
-    temp: f32,
-    /// Draw from the likeliest tokens that hold this much of the mass.
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f32,
-    /// Draw from tokens at least this likely relative to the likeliest.
-    #[arg(long, value_name = "P", default_value_t = 0.05)]
-    min_p: f32,
-    /// Where the draws begin: the same seed gives the same answer [default: the clock].
+    prompt: Option<String>,
+    /// A file with the question, or with what it is about: its text follows that of -p. `-` is
+    /// stdin.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+    /// Continue the text as it is, without turns.
     #[arg(long)]
-    seed: Option<u64>,
+    raw: bool,
+    #[command(flatten)]
+    speech: SpeechArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Begin with a conversation that /save wrote.
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    load: Option<PathBuf>,
+    /// Keep the lines typed in a chat for the next one, in a file that only you can read.
+    #[arg(long, env = "DS4_HISTORY", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", default_value_t = true, action = clap::ArgAction::Set,
+        hide_possible_values = true)]
+    history: bool,
+    /// For programs: one JSON object with the answer, the thoughts and the figures, at the end.
+    #[arg(long)]
+    json: bool,
+    /// Show the question as the tokens the model would read, and answer nothing.
+    #[arg(long, conflicts_with_all = ["json", "dump_logprobs"])]
+    dump_tokens: bool,
+    /// Answer with the likeliest tokens and write each one's alternatives to a JSON file.
+    #[arg(long, value_name = "FILE")]
+    dump_logprobs: Option<PathBuf>,
+    /// How many alternatives.
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "dump_logprobs",
+        value_parser = clap::value_parser!(u8).range(1..=20))]
+    logprobs_top_k: u8,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let seed = args.seed.unwrap_or_else(clock);
-    let sampling = args.sampling(seed)?;
-    let model = args.model.load(Wants::NextToken)?;
-    let (request, notice) = args.request(&model, sampling)?;
-    if let Some(notice) = notice {
-        manners::say(&notice);
+    let seed = args.speech.seed();
+    // Refused before anything is loaded.
+    let sampling = args.speech.sampling(seed)?;
+    let question = args.question()?;
+    if args.dump_tokens {
+        let question = question.unwrap_or_default();
+        return args.dump_tokens(&question);
     }
-    let interrupted = manners::catch_interrupts()?;
-    let session = model.engine.session()?;
-    let mut stream = session.generate(request)?;
-    let mut screen = Screen::new();
-    loop {
-        if manners::is_interrupted(&interrupted) {
-            stream.cancel();
-        }
-        match stream.next_within(PATIENCE) {
-            Ok(Some(Output::Finish(finish))) => return screen.finish(finish, seed),
-            Ok(Some(output)) => screen.show(output)?,
-            Ok(None) => return Ok(()),
-            // Nothing came: time to look at the flag again.
-            Err(_) => {}
-        }
-    }
-}
-
-/// How long Ctrl-C may go unnoticed.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-fn clock() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_nanos() as u64 % 1_000_000_000)
+    let interrupts = interrupts::catch()?;
+    let file = args.model.open()?;
+    let model = args.model.load_from(&file, Wants::NextToken)?;
+    let Some(question) = question else {
+        speech::check_chat(&model.tokenizer)?;
+        let conversation = args.conversation(&model.name)?;
+        let setup = chat::Setup {
+            speech: &args.speech,
+            model_args: &args.model,
+            file: &file,
+            keeps_history: args.history,
+            seed,
+        };
+        return chat::run(setup, model, conversation, &interrupts);
+    };
+    args.answer(&model, &question, sampling, seed, &interrupts)
 }
 
 impl Args {
-    fn sampling(&self, seed: u64) -> Result<Sampling> {
-        let fields = SamplingFields {
-            temperature: self.temp,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            seed,
-            ..SamplingFields::default()
+    /// What is asked: nothing for a chat.
+    fn question(&self) -> Result<Option<String>> {
+        let file = match &self.prompt_file {
+            Some(path) if path == Path::new("-") => Some(scoring::read_text(None)?),
+            Some(path) => Some(scoring::read_text(Some(path))?),
+            None => None,
         };
-        Sampling::new(fields).context("cannot sample like that")
+        match (&self.prompt, file) {
+            (Some(prompt), Some(file)) => Ok(Some(format!("{prompt}\n\n{file}"))),
+            (Some(prompt), None) => Ok(Some(prompt.clone())),
+            (None, Some(file)) => Ok(Some(file)),
+            (None, None) if screen::is_interactive() => Ok(None),
+            (None, None) => piped().map(Some),
+        }
     }
 
-    /// The question as the model was trained to read it, and what has to be said about it.
-    fn request(&self, model: &Model, sampling: Sampling) -> Result<(Request, Option<String>)> {
-        let tokenizer = &model.tokenizer;
-        let known = |special| tokenizer.special(special).is_some();
-        let needed = [
-            Special::Bos,
-            Special::Eos,
-            Special::User,
-            Special::Assistant,
-        ];
-        if let Some(missing) = needed.into_iter().find(|&special| !known(special)) {
-            return Err(Hinted {
-                message: format!("the vocabulary has no {}: not a chat model", missing.text()),
-                hint: "ds4 logprobs and ds4 perplexity work with any text model",
-            }
-            .into());
-        }
-        let (thinking, lowered) = self.thinking(&model.name);
-        let settings = Settings::new(generation(&model.name), thinking);
-        let system = self.system.as_deref().map(|text| {
-            Message::System(Instructions {
-                content: text.into(),
-                ..Instructions::default()
-            })
-        });
-        let question = Message::User {
-            content: self.prompt.as_str().into(),
-            task: None,
-        };
-        let messages: Vec<Message> = system.into_iter().chain([question]).collect();
-        let prompt = render(&messages, &settings).context("cannot ask that")?;
-        let tokens = prompt.encode(tokenizer, AddedTokens::AsText);
-        let reading = Reading {
-            begin: match thinking {
-                Thinking::Off => Begin::Text,
-                Thinking::On(_) => Begin::Reasoning,
-            },
-            // There are no tools here: whatever looks like a call is text.
-            tools: Tools::Inactive,
-            ..Reading::default()
-        };
-        let ids: Vec<u32> = tokens.ids.into_iter().map(|TokenId(id)| id).collect();
-        let most = self.n.unwrap_or(self.model.ctx());
-        let request = Request::chat(ids, most, sampling, reading, tokenizer);
-        Ok((request, lowered))
-    }
-
-    fn thinking(&self, name: &str) -> (Thinking, Option<String>) {
-        if self.nothink {
-            return (Thinking::Off, None);
-        }
-        let named = self.think.as_deref().and_then(Thinking::of_effort_name);
-        let ordinary = Thinking::On(generation(name).ordinary_effort());
-        let (thinking, lowered) = named
-            .unwrap_or(ordinary)
+    /// A conversation in which nothing was asked yet.
+    fn conversation(&self, name: &str) -> Result<Conversation> {
+        let generation = speech::generation(name);
+        let (thinking, lowered) = self
+            .speech
+            .thinking(generation)
             .within(u64::from(self.model.ctx()));
-        (thinking, lowered.map(|lowered| lowered.to_string()))
-    }
-}
-
-fn generation(name: &str) -> Generation {
-    Generation::of_model_name(name).unwrap_or_default()
-}
-
-/// What the user sees: the answer on stdout, thoughts and progress on stderr.
-struct Screen {
-    bar: ProgressBar,
-    /// Whether thoughts, and the answer, stand in the middle of a line.
-    thinking: bool,
-    answering: bool,
-}
-
-impl Screen {
-    fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        let style = "reading {wide_bar} {pos} of {len} tokens, {eta} left";
-        bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
-        Self {
-            bar,
-            thinking: false,
-            answering: false,
+        if let Some(lowered) = lowered {
+            manners::say(&lowered.to_string());
         }
+        let mut conversation = Conversation::new(generation, thinking);
+        if let Some(path) = &self.load {
+            conversation.replace(chat::transcript::load(path)?);
+        }
+        if let Some(system) = &self.speech.system {
+            conversation.set_system(system);
+        }
+        Ok(conversation)
     }
 
-    fn show(&mut self, output: Output) -> Result<()> {
-        match output {
-            Output::Progress(Progress { done, total }) => {
-                self.bar.set_length(total.into());
-                self.bar.set_position(done.into());
-                if done == total {
-                    self.bar.finish_and_clear();
-                }
-                Ok(())
-            }
-            Output::Piece(Piece::Thought(text)) => {
-                self.thinking = !text.ends_with('\n');
-                write(&text, &mut io::stderr())
-            }
-            Output::Piece(Piece::Text(text)) => {
-                self.end_thoughts()?;
-                self.answering = !text.ends_with('\n');
-                write(&text, &mut io::stdout())
-            }
+    /// The question as the model was trained to read it, and what it was asked in.
+    fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        name: &str,
+        question: &str,
+    ) -> Result<(chat::Asked, Conversation)> {
+        let mut conversation = self.conversation(name)?;
+        let asked = if self.raw {
+            let mut ids = scoring::beginning(tokenizer);
+            ids.extend(tokenizer.encode(question).iter().map(|&TokenId(id)| id));
+            chat::Asked::raw(ids)
+        } else {
+            speech::check_chat(tokenizer)?;
+            conversation.ask(question, tokenizer)?
+        };
+        Ok((asked, conversation))
+    }
+
+    fn answer(
+        &self,
+        model: &Model,
+        question: &str,
+        sampling: Sampling,
+        seed: u64,
+        interrupts: &Interrupts,
+    ) -> Result<()> {
+        let (asked, _) = self.prompt(&model.tokenizer, &model.name, question)?;
+        let sampling = match &self.dump_logprobs {
+            None => sampling,
+            Some(_) => Sampling::new(SamplingFields {
+                temperature: 0.0,
+                report: Report::Logprobs(self.logprobs_top_k),
+                ..SamplingFields::default()
+            })?,
+        };
+        let prompt = asked.ids.len();
+        let request = Request {
+            stop_tokens: end_of_turn(&model.tokenizer),
+            ..asked.request(self.speech.tokens.unwrap_or(self.model.ctx()), sampling)
+        };
+        let session = model.engine.session()?;
+        let show = match self.json {
+            true => Show::Nothing,
+            false => Show::All,
+        };
+        let spoken = screen::follow(session.generate(request)?, show, 0, interrupts)?;
+        if let Some(path) = &self.dump_logprobs {
+            let (ctx, top) = (self.model.ctx(), self.logprobs_top_k);
+            dump::logprobs(path, &model.tokenizer, &spoken.scores, (prompt, ctx, top))?;
+        }
+        if self.json {
+            manners::print(&as_json(&spoken, seed))?;
+        }
+        screen::say_dimmed(&format!("{}; seed {seed}", screen::figures(&spoken)));
+        match spoken.end {
+            End::Interrupted => Err(Interrupted.into()),
             _ => Ok(()),
         }
     }
 
-    fn end_thoughts(&mut self) -> Result<()> {
-        match std::mem::take(&mut self.thinking) {
-            true => write("\n", &mut io::stderr()),
-            false => Ok(()),
-        }
+    /// The tokens of the question; no weights are read.
+    fn dump_tokens(&self, question: &str) -> Result<()> {
+        let file = self.model.open()?;
+        let tokenizer = loading::tokenizer(&file)?;
+        let (asked, _) = self.prompt(&tokenizer, &loading::name(&file), question)?;
+        let ids: Vec<TokenId> = asked.ids.into_iter().map(TokenId).collect();
+        manners::print(&crate::tokenize::as_lines(&tokenizer, &ids))
     }
+}
 
-    /// The figures.
-    fn finish(&mut self, finish: Finish, seed: u64) -> Result<()> {
-        self.bar.finish_and_clear();
-        self.end_thoughts()?;
-        if self.answering {
-            write("\n", &mut io::stdout())?;
-        }
-        let usage = finish.usage;
-        let end = match finish.reason {
-            FinishReason::Error(error) => return Err(error.into()),
-            FinishReason::Stop => "",
-            FinishReason::Length => "; cut off: no room for more (see -n and --ctx)",
-            FinishReason::Cancelled => "; interrupted",
-        };
-        manners::say(&format!(
-            "read {} tokens, {}; wrote {}, {}; seed {seed}{end}",
-            usage.prompt_tokens,
-            speed(usage.prompt_tokens - usage.cached_tokens, usage.prefill),
-            usage.generated_tokens,
-            // The first token came out of the prompt.
-            speed(usage.generated_tokens.saturating_sub(1), usage.decode),
+/// The question in a pipe, or typed until Ctrl-D where the answer goes elsewhere.
+fn piped() -> Result<String> {
+    if io::stdin().is_terminal() {
+        manners::say("reading the question from the terminal; Ctrl-D ends it");
+    }
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut bytes);
+    read.context("cannot read stdin")?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Hinted::senseless(
+            "no question: stdin is empty and is no terminal to chat on",
+            "ask with -p TEXT, with -f FILE, or through a pipe; ds4 --help lists all verbs",
         ));
-        Ok(())
     }
+    String::from_utf8(bytes).context("the question on stdin is not UTF-8")
 }
 
-/// Writes at once: an answer is read as it is written.
-fn write(text: &str, out: &mut impl Write) -> Result<()> {
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
-}
-
-fn speed(tokens: u32, time: Duration) -> String {
-    match time.as_secs_f64() {
-        seconds if seconds > 0.0 => format!("{:.1} a second", f64::from(tokens) / seconds),
-        _ => "at once".to_owned(),
-    }
+fn as_json(spoken: &Spoken, seed: u64) -> String {
+    let usage = spoken.usage;
+    let object = json!({
+        "answer": spoken.text,
+        "thoughts": spoken.thoughts,
+        "end": spoken.end.name(),
+        "seed": seed,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "generated_tokens": usage.generated_tokens,
+        "prefill_seconds": usage.prefill.as_secs_f64(),
+        "decode_seconds": usage.decode.as_secs_f64(),
+    });
+    format!("{object}\n")
 }

@@ -2,14 +2,13 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use ds4_engine::{FinishReason, Output, Request, Sampling, Score, Scoring, Session};
-use ds4_prompt::{Special, TokenId};
+use ds4_prompt::{Special, TokenId, Tokenizer};
 
+use crate::interrupts::Interrupts;
 use crate::loading::Model;
-use crate::manners;
 
 /// The text of a file, or of stdin.
 pub(crate) fn read_text(path: Option<&Path>) -> Result<String> {
@@ -38,8 +37,8 @@ pub(crate) fn tokens(model: &Model, text: &str) -> Vec<u32> {
 }
 
 /// What stands before every text: BOS, as in training, where the vocabulary has it.
-pub(crate) fn beginning(model: &Model) -> Vec<u32> {
-    let bos = model.tokenizer.special(Special::Bos);
+pub(crate) fn beginning(tokenizer: &Tokenizer) -> Vec<u32> {
+    let bos = tokenizer.special(Special::Bos);
     bos.into_iter().map(|TokenId(id)| id).collect()
 }
 
@@ -48,7 +47,7 @@ pub(crate) fn score(
     session: &Session,
     text: Vec<u32>,
     top: u8,
-    interrupted: &AtomicBool,
+    interrupted: &Interrupts,
     mut each: impl FnMut(Score) -> Result<()>,
 ) -> Result<()> {
     let request = Request {
@@ -56,7 +55,7 @@ pub(crate) fn score(
         ..Request::tokens(text, 0, Sampling::greedy())
     };
     for output in session.generate(request)? {
-        if manners::is_interrupted(interrupted) {
+        if interrupted.is_pressed() {
             bail!("interrupted");
         }
         match output {

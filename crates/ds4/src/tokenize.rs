@@ -76,7 +76,8 @@ fn read_text(mut from: impl Read) -> Result<String> {
     })
 }
 
-fn as_lines(tokenizer: &Tokenizer, ids: &[TokenId]) -> String {
+/// One token a line.
+pub(crate) fn as_lines(tokenizer: &Tokenizer, ids: &[TokenId]) -> String {
     let line = |&id: &TokenId| {
         let bytes = tokenizer.token_bytes(id);
         match std::str::from_utf8(bytes) {
