@@ -1,3 +1,174 @@
 //! HTTP: four dialects over one stream of pieces.
+//!
+//! A [`Server`] is bound before its model is loaded, so that `/health` can say how far loading is;
+//! then it answers on the engine it is given. A request becomes an `Ask` in a file of its dialect,
+//! the ask becomes a prompt and a place in line, the engine's outputs become one `Answer` that
+//! grows, and a `Voice` of the dialect says it. Nothing between the dialects knows which one it is,
+//! and nothing behind them knows HTTP.
+//!
+//! | module | what |
+//! |---|---|
+//! | `listen`, `route`, `guard` | connections, routes, who may use them |
+//! | `body`, `fields` | requests within bounds, read field by field |
+//! | `dialect` | how clients ask, and how they are answered |
+//! | `ask`, `conversation`, `prepare` | what is wanted, in no dialect; its prompt |
+//! | `line`, `sessions`, `pump` | a slot, a session, the bridge from the blocking engine |
+//! | `job`, `answer`, `voice` | one request under way |
+//! | `replay` | what was said, so that the next request continues it |
+//! | `log`, `metrics`, `pages` | what operators see |
 
 #![forbid(unsafe_code)]
+
+mod answer;
+mod app;
+mod ask;
+mod body;
+mod clock;
+mod config;
+mod conversation;
+mod converse;
+mod dialect;
+mod error;
+mod fields;
+mod guard;
+mod ids;
+mod job;
+mod line;
+mod listen;
+mod log;
+mod metrics;
+mod model;
+mod pages;
+mod prepare;
+mod pump;
+mod refusal;
+mod replay;
+mod route;
+mod script;
+mod sessions;
+mod sse;
+mod tenant;
+mod voice;
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::app::App;
+use crate::log::Log;
+
+pub use config::{Config, Limits, Patience};
+pub use model::Model;
+pub use script::Script;
+
+/// Why there is no server.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Beyond this machine without keys.
+    #[error("{address} can be reached from other machines, and no key is asked for")]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// No threads to be had.
+    #[error("cannot start the server's threads")]
+    Threads(#[source] io::Error),
+    /// A model that cannot chat.
+    #[error("cannot serve this model: {0}")]
+    Model(String),
+}
+
+/// A bound server. Its model comes later.
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Tells a server about its model. Clones are the same.
+#[derive(Clone)]
+pub struct Loading(Arc<App>);
+
+impl Loading {
+    /// So many bytes are read, of how many.
+    pub fn progress(&self, done: u64, total: u64) {
+        self.0.progress(done, total);
+    }
+
+    /// It is there: from now on requests are answered.
+    pub fn ready(&self, model: Model) {
+        self.0.ready(model);
+    }
+
+    /// It will not come, for this reason.
+    pub fn failed(&self, problem: &str) {
+        self.0.failed(problem.to_owned());
+    }
+}
+
+impl Server {
+    /// Binds the address. Requests are logged to `log`, a line each.
+    ///
+    /// # Errors
+    /// If the address cannot be had, or would be open to other machines without a key.
+    pub fn bind(config: Config, log: Box<dyn Write + Send>) -> Result<Self, ServeError> {
+        let address = config.address;
+        if !address.ip().is_loopback() && config.keys.is_empty() && !config.open_to_all {
+            return Err(ServeError::Exposed { address });
+        }
+        let refused = |source| ServeError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        Ok(Self {
+            address: listener.local_addr().map_err(refused)?,
+            app: Arc::new(App::new(config, Log::new(log))),
+            listener,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// For whoever loads the model.
+    pub fn loading(&self) -> Loading {
+        Loading(Arc::clone(&self.app))
+    }
+
+    /// Serves until `stop` is set, then lets requests under way come to their end, within the
+    /// configured patience. Whether they all did.
+    ///
+    /// # Errors
+    /// If there are no threads to be had.
+    pub fn run(self, stop: &AtomicBool) -> Result<bool, ServeError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("ds4-server")
+            .enable_all()
+            .build()
+            .map_err(ServeError::Threads)?;
+        let drained = runtime.block_on(async {
+            let address = self.address;
+            let listener = tokio::net::TcpListener::from_std(self.listener);
+            let listener = listener.map_err(|source| ServeError::Listen { address, source })?;
+            let router = route::router(Arc::clone(&self.app));
+            Ok(listen::listen(&self.app, listener, router, stop).await)
+        });
+        // What still runs is dropped, which cancels it.
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        drained
+    }
+}

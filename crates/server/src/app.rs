@@ -1,0 +1,143 @@
+//! What all requests share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use crate::ask::Serving;
+use crate::config::Config;
+use crate::dialect::responses::Shelf;
+use crate::error::{ApiError, Kind};
+use crate::line::Line;
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::model::Model;
+use crate::replay::Memory;
+use crate::replay::Replay;
+use crate::tenant::Keys;
+use crate::tenant::Tenant;
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) log: Log,
+    pub(crate) replay: Replay,
+    pub(crate) replies: Shelf,
+    pub(crate) metrics: Metrics,
+    /// Bytes of bodies there is room for.
+    pub(crate) bodies: Arc<Semaphore>,
+    ready: OnceLock<Ready>,
+    loading: Loading,
+}
+
+/// What there is once the model is loaded.
+struct Ready {
+    model: Model,
+    line: Arc<Line>,
+}
+
+/// How far loading is.
+#[derive(Default)]
+struct Loading {
+    done: AtomicU64,
+    total: AtomicU64,
+    failure: Mutex<Option<String>>,
+}
+
+impl App {
+    pub(crate) fn new(config: Config, log: Log) -> Self {
+        Self {
+            keys: Keys::new(&config.keys),
+            bodies: Arc::new(Semaphore::new(config.limits.bodies_bytes)),
+            config,
+            log,
+            replay: Replay::default(),
+            replies: Shelf::default(),
+            metrics: Metrics::new(),
+            ready: OnceLock::new(),
+            loading: Loading::default(),
+        }
+    }
+
+    /// The model is there.
+    pub(crate) fn ready(&self, model: Model) {
+        let slots = model.engine().limits().slots;
+        let line = Line::new(slots, self.config.limits.waiting);
+        // A second model would answer under the first one's name; there is none.
+        let _ = self.ready.set(Ready { model, line });
+    }
+
+    pub(crate) fn progress(&self, done: u64, total: u64) {
+        self.loading.done.store(done, Ordering::Relaxed);
+        self.loading.total.store(total, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self, problem: String) {
+        let mut failure = self
+            .loading
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *failure = Some(problem);
+    }
+
+    /// How far loading is: bytes read, of how many, and what went wrong.
+    pub(crate) fn loading(&self) -> (u64, u64, Option<String>) {
+        let failure = self
+            .loading
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (
+            read(&self.loading.done),
+            read(&self.loading.total),
+            failure.clone(),
+        )
+    }
+
+    /// The model, if it is loaded.
+    pub(crate) fn model(&self) -> Option<&Model> {
+        self.ready.get().map(|ready| &ready.model)
+    }
+
+    /// The model and the line before it.
+    ///
+    /// # Errors
+    /// If it is not loaded yet.
+    pub(crate) fn serving(&self) -> Result<(&Model, &Arc<Line>), ApiError> {
+        match self.ready.get() {
+            Some(ready) => Ok((&ready.model, &ready.line)),
+            None => {
+                let (done, total, failure) = self.loading();
+                let message = match (failure, total) {
+                    (Some(failure), _) => format!("the model could not be loaded: {failure}"),
+                    (None, 0) => "the model is loading".to_owned(),
+                    (None, total) => {
+                        format!(
+                            "the model is loading: {} %",
+                            done.saturating_mul(100) / total
+                        )
+                    }
+                };
+                Err(ApiError::new(Kind::Unavailable, message))
+            }
+        }
+    }
+
+    /// What a tenant may find of what was said.
+    pub(crate) fn memory(&self, tenant: Tenant) -> Memory<'_> {
+        Memory::new(&self.replay, &self.replies, tenant)
+    }
+
+    /// What the server brings to a request.
+    pub(crate) fn serves(&self, model: &Model) -> Serving {
+        Serving {
+            generation: model.generation(),
+            context: model.engine().context(),
+            is_thinking: self.config.thinking,
+        }
+    }
+}

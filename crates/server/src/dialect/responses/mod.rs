@@ -1,0 +1,9 @@
+//! `/v1/responses`, and the replies that can be gone on from.
+
+mod read;
+mod reply;
+mod shelf;
+
+pub(crate) use read::read;
+pub(crate) use reply::Reply;
+pub(crate) use shelf::{Kept, Shelf};

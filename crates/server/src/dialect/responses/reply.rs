@@ -1,0 +1,478 @@
+//! A Responses reply: items, and the events they arrive in.
+
+use std::sync::Arc;
+
+use ds4_engine::sampling::Report;
+use ds4_prompt::json::{Grammar, Value as Given, parse};
+use serde_json::{Value, json};
+
+use super::shelf::Kept;
+use crate::answer::{Answer, Call, Counts, End, Event};
+use crate::app::App;
+use crate::ask::{Ask, Face, Tool};
+use crate::clock;
+use crate::dialect::chat::{custom_input, logprob_entries};
+use crate::error::{ApiError, Family};
+use crate::fields::Fields;
+use crate::ids;
+use crate::sse::Sse;
+use crate::tenant::Tenant;
+use crate::voice::Voice;
+
+/// One reply.
+pub(crate) struct Reply {
+    app: Arc<App>,
+    tenant: Tenant,
+    /// The reply as it stands.
+    reply: Value,
+    id: String,
+    /// The own input of this request, and what it goes on from.
+    input: Vec<Given>,
+    before: Option<Arc<Kept>>,
+    is_kept: bool,
+    tools: Vec<Tool>,
+    has_summary: bool,
+    has_encrypted: bool,
+    has_logprobs: bool,
+    sequence: u64,
+    /// Items that are complete.
+    output: Vec<Value>,
+    open: Option<Open>,
+}
+
+/// The item that is growing.
+struct Open {
+    kind: Item,
+    id: String,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Item {
+    Reasoning,
+    Message,
+    Call,
+}
+
+impl Reply {
+    pub(crate) fn new(
+        body: &Fields<'_>,
+        ask: &Ask,
+        app: &Arc<App>,
+        tenant: Tenant,
+    ) -> Result<Self, ApiError> {
+        let id = ids::fresh("resp_");
+        let includes = |what: &str| {
+            let items = body.list("include")?.iter();
+            Ok::<_, ApiError>(items.into_iter().any(|item| item.as_str() == Some(what)))
+        };
+        let reasoning = body.object("reasoning")?;
+        let summary = reasoning
+            .map(|own| own.text("summary"))
+            .transpose()?
+            .flatten();
+        let previous = body.text("previous_response_id")?;
+        Ok(Self {
+            reply: skeleton(body, ask, &id)?,
+            input: match body.get("input") {
+                Some(Given::Array(items)) => items.clone(),
+                Some(Given::String(text)) => vec![user(text)],
+                _ => Vec::new(),
+            },
+            before: previous.and_then(|id| app.replies.find(tenant, id)),
+            is_kept: body.flag("store")?.unwrap_or(true),
+            tools: ask.tools.clone(),
+            has_summary: summary.is_some_and(|summary| summary != "none"),
+            has_encrypted: includes("reasoning.encrypted_content")?,
+            has_logprobs: ask.sampling.report != Report::Nothing,
+            app: Arc::clone(app),
+            tenant,
+            id,
+            sequence: 0,
+            output: Vec::new(),
+            open: None,
+        })
+    }
+
+    fn event(&mut self, kind: &str, mut data: Value, out: &mut Sse) {
+        data["type"] = kind.into();
+        data["sequence_number"] = self.sequence.into();
+        self.sequence += 1;
+        out.event(kind, &data);
+    }
+
+    /// An event that shows the whole reply.
+    fn state(&mut self, kind: &str, out: &mut Sse) {
+        let data = json!({"response": self.reply});
+        self.event(kind, data, out);
+    }
+
+    /// Where the open item is.
+    fn place(&self) -> usize {
+        self.output.len()
+    }
+
+    fn open_item(&mut self, kind: Item, answer: &Answer, out: &mut Sse) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.kind == kind && kind != Item::Call)
+        {
+            return;
+        }
+        self.close_item(answer, out);
+        let id = match kind {
+            Item::Reasoning => answer.signature.clone(),
+            Item::Message => ids::fresh("msg_"),
+            Item::Call => ids::fresh("fc_"),
+        };
+        let text = String::new();
+        self.open = Some(Open { kind, id, text });
+        let item = self.item(answer, false);
+        let place = self.place();
+        let added = json!({"output_index": place, "item": item});
+        self.event("response.output_item.added", added, out);
+        let Some(id) = self.open.as_ref().map(|open| open.id.clone()) else {
+            return;
+        };
+        match kind {
+            Item::Reasoning if self.has_summary => {
+                let part = json!({"type": "summary_text", "text": ""});
+                let data = json!({
+                    "item_id": id, "output_index": place, "summary_index": 0, "part": part,
+                });
+                self.event("response.reasoning_summary_part.added", data, out);
+            }
+            Item::Message => {
+                let data = json!({
+                    "item_id": id, "output_index": place, "content_index": 0,
+                    "part": output_text("", &[]),
+                });
+                self.event("response.content_part.added", data, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The open item, as it is or done.
+    fn item(&self, answer: &Answer, is_done: bool) -> Value {
+        let Some(Open { kind, id, text }) = &self.open else {
+            return Value::Null;
+        };
+        let status = if is_done { "completed" } else { "in_progress" };
+        match kind {
+            Item::Reasoning => {
+                let summary = match self.has_summary && is_done {
+                    true => json!([{"type": "summary_text", "text": text}]),
+                    false => json!([]),
+                };
+                let mut item = json!({"id": id, "type": "reasoning", "summary": summary});
+                if self.has_encrypted {
+                    item["encrypted_content"] = answer.signature.clone().into();
+                }
+                item
+            }
+            Item::Message => {
+                let content = match is_done {
+                    true => {
+                        let logprobs = match self.has_logprobs {
+                            true => logprob_entries(&answer.weighed),
+                            false => Vec::new(),
+                        };
+                        json!([output_text(text, &logprobs)])
+                    }
+                    false => json!([]),
+                };
+                json!({
+                    "id": id, "type": "message", "role": "assistant", "status": status,
+                    "content": content,
+                })
+            }
+            Item::Call => match answer.calls.last() {
+                Some(call) => self.call(id, call, status, is_done),
+                None => Value::Null,
+            },
+        }
+    }
+
+    fn call(&self, id: &str, call: &Call, status: &str, is_done: bool) -> Value {
+        let arguments = if is_done { call.arguments.as_str() } else { "" };
+        let call_id = &call.id;
+        match self.face(call) {
+            Face::Custom => {
+                let input = if is_done {
+                    custom_input(arguments)
+                } else {
+                    String::new()
+                };
+                json!({
+                    "id": id, "type": "custom_tool_call", "status": status, "call_id": call_id,
+                    "name": call.name, "input": input,
+                })
+            }
+            Face::Function => json!({
+                "id": id, "type": "function_call", "status": status, "call_id": call_id,
+                "name": call.name, "arguments": arguments,
+            }),
+            Face::Namespaced { namespace, name } => json!({
+                "id": id, "type": "function_call", "status": status, "call_id": call_id,
+                "namespace": namespace, "name": name, "arguments": arguments,
+            }),
+        }
+    }
+
+    fn face(&self, call: &Call) -> Face {
+        let tool = self.tools.iter().find(|tool| tool.name == call.name);
+        tool.map_or(Face::Function, |tool| tool.face.clone())
+    }
+
+    fn close_item(&mut self, answer: &Answer, out: &mut Sse) {
+        let item = self.item(answer, true);
+        let place = self.place();
+        let Some(Open { kind, id, text }) = self.open.take() else {
+            return;
+        };
+        match kind {
+            Item::Reasoning if self.has_summary => {
+                let data = json!({
+                    "item_id": id, "output_index": place, "summary_index": 0, "text": text,
+                });
+                self.event("response.reasoning_summary_text.done", data, out);
+                let data = json!({
+                    "item_id": id, "output_index": place, "summary_index": 0,
+                    "part": {"type": "summary_text", "text": text},
+                });
+                self.event("response.reasoning_summary_part.done", data, out);
+            }
+            Item::Reasoning => {}
+            Item::Message => {
+                let part = item["content"][0].clone();
+                let data = json!({
+                    "item_id": id, "output_index": place, "content_index": 0, "text": text,
+                    "logprobs": part["logprobs"],
+                });
+                self.event("response.output_text.done", data, out);
+                let data = json!({
+                    "item_id": id, "output_index": place, "content_index": 0, "part": part,
+                });
+                self.event("response.content_part.done", data, out);
+            }
+            Item::Call if item["type"] == "custom_tool_call" => {
+                let data = json!({"item_id": id, "output_index": place, "input": item["input"]});
+                self.event("response.custom_tool_call_input.done", data, out);
+            }
+            Item::Call => {
+                let data = json!({
+                    "item_id": id, "output_index": place, "name": item["name"],
+                    "arguments": item["arguments"],
+                });
+                self.event("response.function_call_arguments.done", data, out);
+            }
+        }
+        let done = json!({"output_index": place, "item": item});
+        self.event("response.output_item.done", done, out);
+        self.output.push(item);
+    }
+
+    /// Takes what an event adds to the open item.
+    fn delta(&mut self, kind: &str, place_field: &str, text: &str, extra: Value, out: &mut Sse) {
+        let place = self.place();
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        open.text.push_str(text);
+        let mut data = json!({"item_id": open.id, "output_index": place, "delta": text});
+        if !place_field.is_empty() {
+            data[place_field] = 0.into();
+        }
+        if !extra.is_null() {
+            data["logprobs"] = extra;
+        }
+        self.event(kind, data, out);
+    }
+
+    /// Closes the reply: how it ended, what it took, and what it says.
+    fn conclude(&mut self, answer: &Answer) {
+        let (status, details) = match answer.end {
+            Some(End::Length) => ("incomplete", json!({"reason": "max_output_tokens"})),
+            Some(End::Broken) => ("failed", Value::Null),
+            _ => ("completed", Value::Null),
+        };
+        self.reply["status"] = status.into();
+        self.reply["incomplete_details"] = details;
+        self.reply["output"] = self.output.clone().into();
+        self.reply["usage"] = usage(answer.counts);
+        if answer.end == Some(End::Broken) {
+            let message = "the model broke off inside a call";
+            self.reply["error"] = json!({"code": "server_error", "message": message});
+            return;
+        }
+        if self.is_kept {
+            let own = |item: &Value| parse(&item.to_string(), Grammar::Strict).ok();
+            let output: Vec<Given> = self.output.iter().filter_map(own).collect();
+            let size = |items: &[Given]| -> usize {
+                items.iter().map(|item| item.to_compact().len() + 64).sum()
+            };
+            let bytes = size(&self.input) + 2 * size(&output) + 1024;
+            let kept = Kept {
+                before: self.before.take(),
+                input: std::mem::take(&mut self.input),
+                output,
+                reply: self.reply.clone(),
+                bytes,
+            };
+            self.app.replies.keep(self.tenant, &self.id, kept);
+        }
+    }
+}
+
+impl Voice for Reply {
+    fn open(&mut self, out: &mut Sse) {
+        self.state("response.created", out);
+        self.state("response.in_progress", out);
+    }
+
+    fn begin(&mut self, _: Counts, _: &mut Sse) {}
+
+    fn alive(&mut self, progress: Option<(u32, u32)>, out: &mut Sse) {
+        let mut data = json!({"response": self.reply});
+        if let Some((done, total)) = progress {
+            data["prefill"] = json!({"done": done, "total": total});
+        }
+        self.event("response.in_progress", data, out);
+    }
+
+    fn say(&mut self, answer: &Answer, event: Event<'_>, out: &mut Sse) {
+        match event {
+            Event::Thought(text) => {
+                self.open_item(Item::Reasoning, answer, out);
+                if self.has_summary {
+                    let kind = "response.reasoning_summary_text.delta";
+                    self.delta(kind, "summary_index", text, Value::Null, out);
+                }
+            }
+            Event::Text(text, weighed) => {
+                self.open_item(Item::Message, answer, out);
+                let logprobs = match self.has_logprobs {
+                    true => logprob_entries(weighed),
+                    false => Vec::new(),
+                };
+                let kind = "response.output_text.delta";
+                self.delta(kind, "content_index", text, logprobs.into(), out);
+            }
+            Event::CallStart => self.open_item(Item::Call, answer, out),
+            Event::CallArgs(part) => {
+                let is_custom = answer
+                    .calls
+                    .last()
+                    .is_some_and(|call| self.face(call) == Face::Custom);
+                if !is_custom {
+                    let kind = "response.function_call_arguments.delta";
+                    self.delta(kind, "", part, Value::Null, out);
+                }
+            }
+            Event::CallEnd => {
+                if let Some(call) = answer.calls.last()
+                    && self.face(call) == Face::Custom
+                {
+                    let input = custom_input(&call.arguments);
+                    let kind = "response.custom_tool_call_input.delta";
+                    self.delta(kind, "", &input, Value::Null, out);
+                }
+                self.close_item(answer, out);
+            }
+        }
+    }
+
+    fn close(&mut self, answer: &Answer, out: &mut Sse) {
+        if answer.end != Some(End::Broken) {
+            self.close_item(answer, out);
+        }
+        self.conclude(answer);
+        let kind = match answer.end {
+            Some(End::Length) => "response.incomplete",
+            Some(End::Broken) => "response.failed",
+            _ => "response.completed",
+        };
+        self.state(kind, out);
+    }
+
+    fn end(&mut self, _: &[Answer], _: &mut Sse) {}
+
+    fn fail(&mut self, error: &ApiError, out: &mut Sse) {
+        let code = error.code().unwrap_or("server_error");
+        let message = error.message(Family::OpenAi);
+        self.reply["status"] = "failed".into();
+        self.reply["error"] = json!({"code": code, "message": message});
+        self.state("response.failed", out);
+    }
+
+    fn whole(&mut self, answers: &[Answer]) -> Result<Value, ApiError> {
+        // The events of the answer have built the reply; nobody heard them.
+        match answers {
+            [_] => Ok(self.reply.clone()),
+            _ => Err(ApiError::internal("one answer was asked for")),
+        }
+    }
+}
+
+/// A reply that has not begun, with what the request said.
+fn skeleton(body: &Fields<'_>, ask: &Ask, id: &str) -> Result<Value, ApiError> {
+    let given = |field: &str, usual: Value| {
+        let value = body.get(field).map(Given::to_compact);
+        let value = value.and_then(|text| serde_json::from_str(&text).ok());
+        value.unwrap_or(usual)
+    };
+    Ok(json!({
+        "id": id,
+        "object": "response",
+        "created_at": clock::seconds(),
+        "status": "in_progress",
+        "background": false,
+        "error": null,
+        "incomplete_details": null,
+        "instructions": given("instructions", Value::Null),
+        "max_output_tokens": given("max_output_tokens", Value::Null),
+        "metadata": given("metadata", json!({})),
+        "model": ask.model,
+        "output": [],
+        "parallel_tool_calls": !ask.is_one_call,
+        "previous_response_id": given("previous_response_id", Value::Null),
+        "reasoning": given("reasoning", json!({"effort": null, "summary": null})),
+        "service_tier": "default",
+        "store": given("store", Value::Bool(true)),
+        "temperature": ask.sampling.temperature,
+        "text": given("text", json!({"format": {"type": "text"}})),
+        "tool_choice": given("tool_choice", "auto".into()),
+        "tools": given("tools", json!([])),
+        "top_logprobs": given("top_logprobs", 0.into()),
+        "top_p": ask.sampling.top_p,
+        "truncation": "disabled",
+        "usage": null,
+        "user": given("user", Value::Null),
+    }))
+}
+
+fn output_text(text: &str, logprobs: &[Value]) -> Value {
+    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs})
+}
+
+/// Input that was one text, as an item.
+fn user(text: &str) -> Given {
+    let member = |key: &str, value: &str| (key.to_owned(), Given::String(value.to_owned()));
+    Given::Object(vec![
+        member("type", "message"),
+        member("role", "user"),
+        member("content", text),
+    ])
+}
+
+fn usage(counts: Counts) -> Value {
+    json!({
+        "input_tokens": counts.prompt,
+        "input_tokens_details": {"cached_tokens": counts.cached},
+        "output_tokens": counts.generated,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
+        "total_tokens": counts.prompt + counts.generated,
+    })
+}

@@ -1,0 +1,239 @@
+//! From an [`Ask`] to a request of the engine: rendered, encoded, checked.
+
+use ds4_engine::{Request, Sampling, SamplingFields, Structure, end_of_turn};
+use ds4_prompt::chat::{Settings, ToolsPlace, render};
+use ds4_prompt::dsml::{Delivery, Reading, Tools};
+use ds4_prompt::{AddedTokens, CutKind, Prompt, Segment, Special, TokenId, Tokenizer, Tokens};
+
+use crate::ask::{Ask, RawPrompt, Source};
+use crate::config::Config;
+use crate::error::{ApiError, Kind};
+use crate::model::Model;
+use crate::replay::{Memory, Place};
+use crate::script::Script;
+
+/// Everything about a turn that is known before it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) cuts: Vec<u32>,
+    pub(crate) reading: Reading,
+    pub(crate) structure: Structure,
+    pub(crate) sampling: SamplingFields,
+    pub(crate) budget: u32,
+    pub(crate) stop_tokens: Vec<u32>,
+    /// Where the answer can be found again; none if it continues a text of its own.
+    pub(crate) place: Option<Place>,
+    /// The rendered text, for whoever traces.
+    pub(crate) text: String,
+    script: Option<Script>,
+}
+
+impl Prepared {
+    /// The request for one of several answers.
+    pub(crate) fn request(&self, choice: u32, tokenizer: &Tokenizer) -> Result<Request, ApiError> {
+        let mut fields = self.sampling.clone();
+        fields.seed = fields.seed.wrapping_add(u64::from(choice));
+        let script = self.script.as_ref();
+        Ok(Request {
+            grammar: script.and_then(|script| script.lines(&self.text, tokenizer)),
+            cuts: self.cuts.clone(),
+            stop_tokens: self.stop_tokens.clone(),
+            reading: Some(self.reading.clone()),
+            structure: self.structure,
+            ..Request::tokens(self.ids.clone(), self.budget, check(fields)?)
+        })
+    }
+}
+
+/// How many tokens a prompt has.
+pub(crate) fn count(
+    model: &Model,
+    config: &Config,
+    ask: &Ask,
+    memory: Memory<'_>,
+) -> Result<usize, ApiError> {
+    Ok(encode(model, config, ask, memory)?.0.ids.len())
+}
+
+/// Renders and checks.
+///
+/// # Errors
+/// If the conversation cannot be rendered, does not fit, or cannot be sampled as it says.
+pub(crate) fn prepare(
+    model: &Model,
+    config: &Config,
+    ask: &Ask,
+    memory: Memory<'_>,
+) -> Result<Prepared, ApiError> {
+    let (tokens, text) = encode(model, config, ask, memory)?;
+    let tokenizer = model.tokenizer();
+    let (prompt, context) = (tokens.ids.len(), model.engine().context());
+    if prompt >= context {
+        return Err(ApiError::context(prompt, context));
+    }
+    let mut sampling = ask.sampling.clone();
+    if config.official_sampling && ask.begin() == ds4_prompt::dsml::Begin::Reasoning {
+        sampling = SamplingFields {
+            seed: sampling.seed,
+            report: sampling.report,
+            ..crate::ask::default_sampling()
+        };
+    }
+    if !ask.is_seeded {
+        sampling.seed = crate::ids::number();
+    }
+    let vocab = model.engine().limits().vocab;
+    if let Some((token, _)) = sampling
+        .logit_bias
+        .iter()
+        .find(|(id, _)| *id as usize >= vocab)
+    {
+        let problem = format!("names token {token}; the vocabulary has {vocab}");
+        return Err(ApiError::field("logit_bias", problem));
+    }
+    check(sampling.clone())?;
+    let (tools, structure) = match (&ask.source, ask.tools.is_empty()) {
+        (Source::Chat { .. }, false) => (Tools::Active, Structure::Greedy),
+        _ => (Tools::Inactive, Structure::Sampled),
+    };
+    let place = match &ask.source {
+        Source::Chat { goes_on: false, .. } => {
+            let last = tokens
+                .cuts
+                .iter()
+                .rev()
+                .find(|cut| cut.kind == CutKind::User);
+            last.map(|cut| Place::after(&tokens.ids[..cut.at]))
+        }
+        _ => None,
+    };
+    Ok(Prepared {
+        cuts: tokens.cuts.iter().map(|cut| cut.at as u32).collect(),
+        ids: tokens.ids.into_iter().map(|TokenId(id)| id).collect(),
+        reading: Reading {
+            begin: ask.begin(),
+            tools,
+            delivery: match config.live_calls && ask.is_streamed {
+                true => Delivery::Live,
+                false => Delivery::Whole,
+            },
+            stops: ask.stops.clone(),
+        },
+        structure,
+        sampling,
+        budget: ask.budget.or(config.tokens).unwrap_or(u32::MAX),
+        stop_tokens: end_of_turn(tokenizer),
+        place,
+        text,
+        script: config.script.clone(),
+    })
+}
+
+fn encode(
+    model: &Model,
+    config: &Config,
+    ask: &Ask,
+    memory: Memory<'_>,
+) -> Result<(Tokens, String), ApiError> {
+    let tokenizer = model.tokenizer();
+    let policy = match config.added_tokens_in_data {
+        true => AddedTokens::AsToken,
+        false => AddedTokens::AsText,
+    };
+    match &ask.source {
+        Source::Chat {
+            messages, found, ..
+        } => {
+            let prompt = prompt_of(model.generation(), config, ask)?;
+            let tokens = prompt.encode(tokenizer, policy);
+            let tokens = memory.restore(tokens, messages, found, tokenizer);
+            Ok((tokens, prompt.text().to_owned()))
+        }
+        Source::Raw { prompt, suffix } => raw(tokenizer, model, policy, prompt, suffix.as_deref()),
+    }
+}
+
+/// The prompt of a conversation.
+pub(crate) fn prompt_of(
+    generation: ds4_prompt::Generation,
+    config: &Config,
+    ask: &Ask,
+) -> Result<Prompt, ApiError> {
+    let Source::Chat {
+        messages, thinking, ..
+    } = &ask.source
+    else {
+        return Ok(Prompt::default());
+    };
+    let mut settings = Settings::new(generation, *thinking);
+    if config.tools_first {
+        settings.tools = ToolsPlace::BeforeText;
+    }
+    render(messages, &settings).map_err(|error| ApiError::new(Kind::Invalid, error.to_string()))
+}
+
+/// A text as it stands, or the two ends of one, after BOS.
+fn raw(
+    tokenizer: &Tokenizer,
+    model: &Model,
+    policy: AddedTokens,
+    prompt: &RawPrompt,
+    suffix: Option<&str>,
+) -> Result<(Tokens, String), ApiError> {
+    let bos = Special::Bos.text();
+    let (ids, text) = match (prompt, suffix) {
+        (RawPrompt::Tokens(ids), None) => {
+            let vocab = model.engine().limits().vocab;
+            if let Some(stranger) = ids.iter().find(|id| **id as usize >= vocab) {
+                let problem = format!("holds token {stranger}; the vocabulary has {vocab}");
+                return Err(ApiError::field("prompt", problem));
+            }
+            let own = tokenizer.special(Special::Bos);
+            let given = ids.iter().copied().map(TokenId);
+            let is_begun = ids.first().copied().map(TokenId) == own;
+            let begin = own.filter(|_| !is_begun);
+            (begin.into_iter().chain(given).collect(), String::new())
+        }
+        (RawPrompt::Tokens(_), Some(_)) => {
+            return Err(ApiError::field("suffix", "needs a prompt that is text"));
+        }
+        (RawPrompt::Text(text), None) => {
+            let segments = [Segment::control(bos), Segment::data(text)];
+            (
+                tokenizer.encode_segments(segments, policy),
+                format!("{bos}{text}"),
+            )
+        }
+        (RawPrompt::Text(text), Some(suffix)) => {
+            let [begin, hole, end] = [Special::FimBegin, Special::FimHole, Special::FimEnd];
+            for special in [begin, hole, end] {
+                if tokenizer.special(special).is_none() {
+                    let problem = format!("the vocabulary has no {}", special.text());
+                    return Err(ApiError::field("suffix", problem));
+                }
+            }
+            let [begin, hole, end] = [begin, hole, end].map(Special::text);
+            let segments = [
+                Segment::control(bos),
+                Segment::control(begin),
+                Segment::data(text),
+                Segment::control(hole),
+                Segment::data(suffix),
+                Segment::control(end),
+            ];
+            let shown = format!("{bos}{begin}{text}{hole}{suffix}{end}");
+            (tokenizer.encode_segments(segments, policy), shown)
+        }
+    };
+    let cuts = Vec::new();
+    Ok((Tokens { ids, cuts }, text))
+}
+
+/// Sampling that holds together.
+fn check(fields: SamplingFields) -> Result<Sampling, ApiError> {
+    Sampling::new(fields).map_err(|error| {
+        let problem = format!("is {}; it must be {}", error.value, error.expected);
+        ApiError::field(error.field, problem)
+    })
+}

@@ -1,0 +1,15 @@
+//! A real server over a real engine with a small model of noise, spoken to over sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "the lint spares test functions, not their helpers"
+)]
+
+mod chat;
+mod client;
+mod completions;
+mod faults;
+mod guards;
+mod messages;
+mod responses;
+mod rig;
