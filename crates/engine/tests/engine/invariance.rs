@@ -3,31 +3,38 @@
 use std::sync::LazyLock;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Machine, Options, Request, Rewind};
+use ds4_engine::{Engine, Machine, Options, Request, Rewind};
+use ds4_gguf::Gguf;
 use ds4_model::{Outputs, Plan};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use crate::rig::{
-    Made, VOCAB, engine, engine_with, exact, greedy, greedy_tokens, machine, noise, options,
-    packed, plain,
+    MODEL, Made, VOCAB, engine, engine_of, engine_with, exact, greedy, greedy_tokens, machine_of,
+    noise, options, packed, plain,
 };
 
 /// Past the first page, on which every compressor has made its rows.
 const LENGTH: usize = 560;
 
 /// Logits at every position.
-type Logits = Vec<Vec<f32>>;
+pub(crate) type Logits = Vec<Vec<f32>>;
 
 /// Runs sequences in the given pieces: in step i, sequence s computes `cuts[i][s]` tokens, in its
 /// own slot.
-fn run(cpu: CpuOptions, sequences: &[Vec<u32>], cuts: &[Vec<usize>]) -> Vec<Logits> {
+pub(crate) fn run(
+    file: &Gguf,
+    cpu: CpuOptions,
+    sequences: &[Vec<u32>],
+    cuts: &[Vec<usize>],
+) -> Vec<Logits> {
     let rows = cpu.max_rows.max(LENGTH);
-    let mut machine = machine(CpuOptions {
+    let cpu = CpuOptions {
         max_rows: rows,
         max_outputs: rows,
         ..cpu
-    });
+    };
+    let mut machine = machine_of(file, cpu);
     let mut plan = Plan::new();
     let mut done = vec![0; sequences.len()];
     let mut out = vec![Logits::new(); sequences.len()];
@@ -63,16 +70,17 @@ fn sequences() -> Vec<Vec<u32>> {
 }
 
 /// Each sequence alone, in steps of 96 rows.
-fn alone(cpu: CpuOptions) -> Vec<Logits> {
-    let one = |sequence: Vec<u32>| run(cpu.clone(), &[sequence], &vec![vec![96]; 6]).remove(0);
-    sequences().into_iter().map(one).collect()
+pub(crate) fn alone(file: &Gguf, cpu: &CpuOptions, sequences: Vec<Vec<u32>>) -> Vec<Logits> {
+    let steps = vec![vec![96]; 6];
+    let one = |sequence| run(file, cpu.clone(), &[sequence], &steps).remove(0);
+    sequences.into_iter().map(one).collect()
 }
 
-static EXACT: LazyLock<Vec<Logits>> = LazyLock::new(|| alone(exact()));
-static PACKED: LazyLock<Vec<Logits>> = LazyLock::new(|| alone(packed()));
+static EXACT: LazyLock<Vec<Logits>> = LazyLock::new(|| alone(&MODEL, &exact(), sequences()));
+static PACKED: LazyLock<Vec<Logits>> = LazyLock::new(|| alone(&MODEL, &packed(), sequences()));
 
 /// How many tokens each sequence computes in each step: mostly few, sometimes many.
-fn cuts() -> impl Strategy<Value = Vec<Vec<usize>>> {
+pub(crate) fn cuts() -> impl Strategy<Value = Vec<Vec<usize>>> {
     let count = prop_oneof![2 => Just(0usize), 4 => 1..3usize, 3 => 3..40usize, 2 => 40..200usize];
     prop::collection::vec(prop::collection::vec(count, 3), 10..40).prop_map(|mut cuts| {
         // Whatever is left at the end.
@@ -91,7 +99,7 @@ fn argmax(logits: &[f32]) -> usize {
     best
 }
 
-fn check_close(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
+pub(crate) fn check_close(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
     for (plain, cut) in plain.iter().zip(cut) {
         prop_assert_eq!(plain.len(), cut.len());
         for (at, (plain, cut)) in plain.iter().zip(cut).enumerate() {
@@ -106,7 +114,7 @@ fn check_close(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
     Ok(())
 }
 
-fn check_argmax(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
+pub(crate) fn check_argmax(plain: &[Logits], cut: &[Logits]) -> TestCaseResult {
     let pairs = || plain.iter().flatten().zip(cut.iter().flatten());
     let same = pairs().filter(|(a, b)| argmax(a) == argmax(b)).count();
     prop_assert!(
@@ -123,8 +131,8 @@ proptest! {
     /// Any chunking, any page boundary, any company in the step.
     #[test]
     fn cuts_and_company_do_not_show(cuts in cuts()) {
-        check_close(&EXACT, &run(exact(), &sequences(), &cuts))?;
-        check_argmax(&PACKED, &run(packed(), &sequences(), &cuts))?;
+        check_close(&EXACT, &run(&MODEL, exact(), &sequences(), &cuts))?;
+        check_argmax(&PACKED, &run(&MODEL, packed(), &sequences(), &cuts))?;
     }
 
     /// The same steps give the same bits, for any number of threads.
@@ -132,15 +140,15 @@ proptest! {
     fn the_same_steps_give_the_same_bits(cuts in cuts()) {
         let threads = |threads| CpuOptions { threads, ..packed() };
         let sequences = [noise(1, 140), noise(2, 90), noise(3, 60)];
-        let once = run(threads(1), &sequences, &cuts);
-        prop_assert!(once == run(threads(1), &sequences, &cuts), "run to run");
-        prop_assert!(once == run(threads(2), &sequences, &cuts), "two threads");
+        let once = run(&MODEL, threads(1), &sequences, &cuts);
+        prop_assert!(once == run(&MODEL, threads(1), &sequences, &cuts), "run to run");
+        prop_assert!(once == run(&MODEL, threads(2), &sequences, &cuts), "two threads");
     }
 }
 
 /// One thing that is done to a conversation.
 #[derive(Clone, Debug)]
-enum Act {
+pub(crate) enum Act {
     /// Say something new, hear an answer.
     Turn { say: usize, hear: u32 },
     /// Go back to some share of what is there, and say something else.
@@ -153,7 +161,7 @@ enum Act {
     MakeRoom,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+pub(crate) fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (1..120usize, 1..12u32).prop_map(|(say, hear)| Act::Turn { say, hear }),
         2 => (0.0..1.0f64, 1..40usize).prop_map(|(share, say)| Act::GoBack { share, say }),
@@ -174,61 +182,85 @@ proptest! {
         acts in prop::collection::vec(act(), 1..8),
         seed in any::<u64>(),
     ) {
-        let options = Options { frontier_tokens: 64, frontiers: 5, ..options() };
-        let engine = engine_with(CpuOptions { slots: 2, ..exact() }, options);
-        let mut session = engine.session().unwrap();
-        let mut history = noise(seed, begin);
-        greedy_tokens(&session, &history, 2);
-        for (n, act) in (1u64..).zip(acts) {
-            match act {
-                Act::Turn { say, hear } => {
-                    history.extend(noise(seed ^ n, say));
-                    history.extend(greedy_tokens(&session, &history, hear).tokens);
-                }
-                Act::GoBack { share, say } => {
-                    let to = (history.len() as f64 * share) as usize;
-                    let before = session.status().unwrap();
-                    let at = match session.rewind(to as u32).unwrap() {
-                        Rewind::Exact { at } => at,
-                        Rewind::Short { at, wanted } => {
-                            // The deepest kept place, and never further back than they are apart.
-                            let deepest = before.kept.iter().rev().find(|&&kept| kept <= wanted);
-                            prop_assert_eq!(at, deepest.copied().unwrap_or(0));
-                            at
-                        }
-                    };
-                    prop_assert_eq!(session.status().unwrap().tokens, &history[..at as usize]);
-                    history.truncate(to);
-                    history.extend(noise(seed ^ n, say));
-                }
-                Act::Fork { say } => {
-                    let fork = session.fork().unwrap();
-                    let mut other = session.status().unwrap().tokens;
-                    other.extend(noise(!seed ^ n, say));
-                    greedy_tokens(&session, &other, 3);
-                    session = fork;
-                }
-                Act::Restore => {
-                    let bytes = session.snapshot().unwrap();
-                    session = engine.restore(bytes).unwrap();
-                }
-                Act::MakeRoom => {
-                    for seed in 0..2 {
-                        greedy_tokens(&engine.session().unwrap(), &noise(seed, 5), 1);
+        let plain = |history: &[u32]| plain(history, 4);
+        conversation(&engine_over(&MODEL, exact()), plain, begin, acts, seed)?;
+    }
+}
+
+/// An engine with few slots that keeps many frontiers.
+pub(crate) fn engine_over(file: &Gguf, cpu: CpuOptions) -> Engine {
+    let options = Options {
+        frontier_tokens: 64,
+        frontiers: 5,
+        ..options()
+    };
+    engine_of(file, CpuOptions { slots: 2, ..cpu }, options)
+}
+
+/// Leads a conversation and compares the four tokens at its end with those of a plain run.
+pub(crate) fn conversation(
+    engine: &Engine,
+    plain: impl Fn(&[u32]) -> Made,
+    begin: usize,
+    acts: Vec<Act>,
+    seed: u64,
+) -> TestCaseResult {
+    let mut session = engine.session().unwrap();
+    let mut history = noise(seed, begin);
+    greedy_tokens(&session, &history, 2);
+    for (n, act) in (1u64..).zip(acts) {
+        match act {
+            Act::Turn { say, hear } => {
+                history.extend(noise(seed ^ n, say));
+                history.extend(greedy_tokens(&session, &history, hear).tokens);
+            }
+            Act::GoBack { share, say } => {
+                let to = (history.len() as f64 * share) as usize;
+                let before = session.status().unwrap();
+                let at = match session.rewind(to as u32).unwrap() {
+                    Rewind::Exact { at } => at,
+                    Rewind::Short { at, wanted } => {
+                        // The deepest kept place, and never further back than they are apart.
+                        let deepest = before.kept.iter().rev().find(|&&kept| kept <= wanted);
+                        prop_assert_eq!(at, deepest.copied().unwrap_or(0));
+                        at
                     }
+                };
+                prop_assert_eq!(session.status().unwrap().tokens, &history[..at as usize]);
+                history.truncate(to);
+                history.extend(noise(seed ^ n, say));
+            }
+            Act::Fork { say } => {
+                let fork = session.fork().unwrap();
+                let mut other = session.status().unwrap().tokens;
+                other.extend(noise(!seed ^ n, say));
+                greedy_tokens(&session, &other, 3);
+                session = fork;
+            }
+            Act::Restore => {
+                let bytes = session.snapshot().unwrap();
+                session = engine.restore(bytes).unwrap();
+            }
+            Act::MakeRoom => {
+                for seed in 0..2 {
+                    greedy_tokens(&engine.session().unwrap(), &noise(seed, 5), 1);
                 }
             }
         }
-        if history.is_empty() {
-            history.push(0);
-        }
-        let made = greedy_tokens(&session, &history, 4);
-        made.assert_close(&plain(&history, 4));
-        // Nothing is left behind.
-        drop(session);
-        let status = engine.status().unwrap();
-        prop_assert_eq!((status.free_bytes, status.promised_bytes), (status.total_bytes, 0));
     }
+    if history.is_empty() {
+        history.push(0);
+    }
+    let made = greedy_tokens(&session, &history, 4);
+    made.assert_close(&plain(&history));
+    // Nothing is left behind.
+    drop(session);
+    let status = engine.status().unwrap();
+    prop_assert_eq!(
+        (status.free_bytes, status.promised_bytes),
+        (status.total_bytes, 0)
+    );
+    Ok(())
 }
 
 /// On one plan shape: cold, warm and restored are the same to the last bit.

@@ -5,6 +5,7 @@
     reason = "helpers of tests are outside of test functions"
 )]
 
+mod family;
 mod faults;
 mod invariance;
 mod prefixes;

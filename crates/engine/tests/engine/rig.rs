@@ -48,7 +48,11 @@ pub(crate) fn packed() -> CpuOptions {
 }
 
 pub(crate) fn machine(options: CpuOptions) -> Loaded<Cpu> {
-    load_cpu(&MODEL, options).unwrap()
+    machine_of(&MODEL, options)
+}
+
+pub(crate) fn machine_of(file: &Gguf, options: CpuOptions) -> Loaded<Cpu> {
+    load_cpu(file, options).unwrap()
 }
 
 pub(crate) fn options() -> Options {
@@ -59,8 +63,13 @@ pub(crate) fn options() -> Options {
 }
 
 pub(crate) fn engine_with(cpu: CpuOptions, options: Options) -> Engine {
+    engine_of(&MODEL, cpu, options)
+}
+
+/// An engine over another file of the same vocabulary.
+pub(crate) fn engine_of(file: &Gguf, cpu: CpuOptions, options: Options) -> Engine {
     let tokenizer = Some(Arc::clone(&TOKENIZER));
-    Engine::start(Box::new(machine(cpu)), tokenizer, options).unwrap()
+    Engine::start(Box::new(machine_of(file, cpu)), tokenizer, options).unwrap()
 }
 
 pub(crate) fn engine() -> Engine {
