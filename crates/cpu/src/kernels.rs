@@ -93,15 +93,19 @@ impl Kernels {
         let direct = Partner::of(w.format) == Some(x.partner());
         if tiled {
             let out = |i: usize, products: &[f32; tile::ROWS]| out(i, &products[..len]);
+            let floats = |i: usize| match x.row(token(i)) {
+                Row::F32(values) => values,
+                _ => unreachable!("floats meet floats"),
+            };
             if direct && x.partner() != Partner::F32 {
                 let bytes = |i: usize| w.row(clamped(i));
                 tile::quantised(&mut local.panel, w.format, bytes, x, count, token, out);
             } else if direct {
-                tile::floats(w.format, |i| w.row(clamped(i)), x, count, token, out);
+                tile::floats(w.format, |i| w.row(clamped(i)), (count, floats), out);
             } else {
                 let decoded = local.decoded(w, rows.clone());
                 let bytes = |i: usize| decoded[i.min(len - 1) * w.cols..][..w.cols].as_bytes();
-                tile::floats(Format::F32, bytes, x, count, token, out);
+                tile::floats(Format::F32, bytes, (count, floats), out);
             }
         } else {
             let decoded = if direct {
@@ -119,6 +123,33 @@ impl Kernels {
                         let row = &decoded[row * w.cols..][..w.cols];
                         self.dots.dot(Format::F32, row.as_bytes(), x)
                     };
+                }
+                out(i, &products[..len]);
+            }
+        }
+    }
+
+    /// Products of a few rows of floats of one width, at most [`tile::ROWS`], with the rows
+    /// `x(0..count)`: the latter's to `out(i, products)`. They do not depend on how many there are.
+    pub(crate) fn float_strip<'x>(
+        &self,
+        rows: &[f32],
+        width: usize,
+        (count, x): (usize, impl Fn(usize) -> &'x [f32]),
+        mut out: impl FnMut(usize, &[f32]),
+    ) {
+        let len = rows.len() / width;
+        let row = |i: usize| &rows[i * width..][..width];
+        if tile::pays(&self.dots, usize::MAX) {
+            let bytes = |i: usize| row(i.min(len - 1)).as_bytes();
+            tile::floats(Format::F32, bytes, (count, x), |i, products| {
+                out(i, &products[..len]);
+            });
+        } else {
+            for i in 0..count {
+                let mut products = [0.0; tile::ROWS];
+                for (at, product) in products[..len].iter_mut().enumerate() {
+                    *product = self.floats(row(at), x(i));
                 }
                 out(i, &products[..len]);
             }

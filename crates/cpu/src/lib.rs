@@ -107,6 +107,10 @@ pub struct Cpu {
     locals: Vec<Local>,
     /// One list of candidates a worker.
     candidates: Vec<Vec<select::Scored>>,
+    /// One list of scores of index rows a worker.
+    scores: Vec<Vec<f32>>,
+    /// Latent rows that one token attends to, decoded for all workers.
+    seen: Vec<f32>,
     /// Mixes of the hyper-connections, or rows on their way out of a compressor.
     raw: Vec<f32>,
     kernels: Kernels,
@@ -128,6 +132,9 @@ impl Cpu {
         let pool = Pool::new(options.threads);
         let workers = pool.workers();
         let pairs = shape.rotary / 2 * options.max_rows;
+        let tokens = options.pages * PAGE_TOKENS;
+        let index_rows = Ratio::Four.rows(tokens);
+        let seen_rows = shape.window + shape.index_top_k.max(Ratio::OneTwentyEight.rows(tokens));
         Ok(Self {
             frequencies: Frequencies::new(&shape.rope, shape.rotary),
             codec: RowCodec::new(&geometry, options.rounding),
@@ -137,11 +144,13 @@ impl Cpu {
             fresh: vec![0; geometry.latent_bytes * options.max_rows],
             memory: kv::Memory::new(geometry, options.slots, options.pages)?,
             locals: vec![Local::default(); workers],
-            // Room for every row an indexer may score: decoding must not allocate, however long
+            // Room for every row a token may see or score: decoding must not allocate, however long
             // the context gets. The system gives it memory when it is first used.
             candidates: (0..workers)
-                .map(|_| Vec::with_capacity(Ratio::Four.rows(options.pages * PAGE_TOKENS)))
+                .map(|_| Vec::with_capacity(index_rows))
                 .collect(),
+            scores: (0..workers).map(|_| vec![0.0; index_rows]).collect(),
+            seen: vec![0.0; seen_rows * shape.head_width],
             raw: Vec::new(),
             kernels: Kernels {
                 dots,

@@ -107,23 +107,17 @@ pub(crate) fn quantised<'w>(
     }
 }
 
-/// The same for sixteen rows of floats and float activations.
-pub(crate) fn floats<'w>(
+/// The same for sixteen rows of floats and `count` rows of float activations.
+pub(crate) fn floats<'w, 'x>(
     format: Format,
     row: impl Fn(usize) -> &'w [u8],
-    x: &Activations,
-    count: usize,
-    token: impl Fn(usize) -> usize,
+    (count, x): (usize, impl Fn(usize) -> &'x [f32]),
     mut out: impl FnMut(usize, &[f32; ROWS]),
 ) {
     let mut results = [[0.0; ROWS]; FLOAT_TOKENS];
     let mut few = [[0.0; FLOAT_ROWS]; FLOAT_TOKENS];
     for tile in cuts(count, FLOAT_TOKENS) {
-        let rows =
-            std::array::from_fn(|t| match x.row(token((tile.start + t).min(tile.end - 1))) {
-                Row::F32(values) => values,
-                _ => unreachable!("rows of one form"),
-            });
+        let rows = std::array::from_fn(|t| x((tile.start + t).min(tile.end - 1)));
         for first in (0..ROWS).step_by(FLOAT_ROWS) {
             let few = &mut few[..tile.len()];
             kernels::float_tile(format, &std::array::from_fn(|i| row(first + i)), &rows, few);
