@@ -6,9 +6,9 @@ use std::ops::Range;
 use ds4_gguf::Format;
 use zerocopy::IntoBytes;
 
-use crate::dot::{Activations, Dots, Partner, Row};
+use crate::dot::{Activations, Dots, Partner, Q8, Row};
 use crate::tensor::Tensor;
-use crate::tile::{self, Panel};
+use crate::tile::{self, Grain, Panel};
 
 /// One worker's memory.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,14 @@ pub(crate) struct Local {
 }
 
 impl Local {
+    /// With room for `count` floats and for a panel of index rows: what decoding may come to need.
+    pub(crate) fn new(count: usize) -> Self {
+        let mut local = Self::default();
+        local.floats(count);
+        local.panel.shape(Grain::Shifted, tile::INDEX_COLUMNS);
+        local
+    }
+
     /// The first `count` floats, whatever they held before.
     pub(crate) fn floats(&mut self, count: usize) -> &mut [f32] {
         if self.floats.len() < count {
@@ -154,6 +162,26 @@ impl Kernels {
                 out(i, &products[..len]);
             }
         }
+    }
+
+    /// Whether packed index rows of `width` columns meet queries as integers.
+    pub(crate) fn index_codes(&self, width: usize) -> bool {
+        tile::pays(&self.dots, usize::MAX) && width == tile::INDEX_COLUMNS
+    }
+
+    /// Products of `len` packed index rows, at most [`tile::ROWS`], with the heads of a query: each
+    /// head's to `out(head, products)`. Only where [`Kernels::index_codes`] says so.
+    pub(crate) fn index_strip<'w>(
+        &self,
+        local: &mut Local,
+        (len, row): (usize, impl Fn(usize) -> &'w [u8]),
+        query: &[Q8],
+        mut out: impl FnMut(usize, &[f32]),
+    ) {
+        let row = |i: usize| row(i.min(len - 1));
+        tile::index(&mut local.panel, row, query, |head, products| {
+            out(head, &products[..len]);
+        });
     }
 
     /// Sum of products of floats.

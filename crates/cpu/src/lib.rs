@@ -16,6 +16,7 @@ pub mod dot;
 mod error;
 mod experts;
 mod hyper;
+mod index;
 mod kernels;
 mod kv;
 mod memory;
@@ -35,7 +36,7 @@ use ds4_model::{
     Frequencies, KvGeometry, Plan, Ratio, RopeTable, Rounding, RowCodec, RowFormat, Shape,
 };
 
-use crate::dot::{Activations, Dots, Simd};
+use crate::dot::{Activations, Dots, Q8, Simd};
 use crate::kernels::{Kernels, Local};
 
 pub use buffer::{Buffer, Picks};
@@ -109,6 +110,8 @@ pub struct Cpu {
     candidates: Vec<Vec<select::Scored>>,
     /// One list of scores of index rows a worker.
     scores: Vec<Vec<f32>>,
+    /// One query of the indexer as integers a worker.
+    queries: Vec<Vec<Q8>>,
     /// Latent rows that one token attends to, decoded for all workers.
     seen: Vec<f32>,
     /// Mixes of the hyper-connections, or rows on their way out of a compressor.
@@ -134,6 +137,7 @@ impl Cpu {
         let pairs = shape.rotary / 2 * options.max_rows;
         let tokens = options.pages * PAGE_TOKENS;
         let index_rows = Ratio::Four.rows(tokens);
+        let index_blocks = shape.index_heads * shape.index_width / 32;
         let seen_rows = shape.window + shape.index_top_k.max(Ratio::OneTwentyEight.rows(tokens));
         Ok(Self {
             frequencies: Frequencies::new(&shape.rope, shape.rotary),
@@ -143,13 +147,16 @@ impl Cpu {
             row_angles: vec![(1.0, 0.0); shape.rotary / 2],
             fresh: vec![0; geometry.latent_bytes * options.max_rows],
             memory: kv::Memory::new(geometry, options.slots, options.pages)?,
-            locals: vec![Local::default(); workers],
+            locals: vec![Local::new(attend::TILE * shape.head_width); workers],
             // Room for every row a token may see or score: decoding must not allocate, however long
             // the context gets. The system gives it memory when it is first used.
             candidates: (0..workers)
                 .map(|_| Vec::with_capacity(index_rows))
                 .collect(),
             scores: (0..workers).map(|_| vec![0.0; index_rows]).collect(),
+            queries: (0..workers)
+                .map(|_| Vec::with_capacity(index_blocks))
+                .collect(),
             seen: vec![0.0; seen_rows * shape.head_width],
             raw: Vec::new(),
             kernels: Kernels {

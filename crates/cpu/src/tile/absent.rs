@@ -11,6 +11,10 @@ pub(super) fn unpack(_: &mut Panel, _: Format, _: &[&[u8]; ROWS]) {
     unreachable!("tiles of another machine")
 }
 
+pub(super) fn unpack_index(_: &mut Panel, _: &[&[u8]; ROWS]) {
+    unreachable!("tiles of another machine")
+}
+
 pub(super) fn small_blocks(_: &Panel, _: &[&[Q8]; TOKENS], _: &mut [[f32; ROWS]]) {
     unreachable!("tiles of another machine")
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `panel.rs` | the unpacked form and its memory |
 //! | `avx512/unpack.rs` | from each block format to it |
+//! | `avx512/index.rs` | the same from index rows |
 //! | `avx512/integer.rs` | panels against eight-bit activations |
 //! | `avx512/float.rs` | rows of floats against float activations |
 //!
@@ -32,13 +33,13 @@ use std::ops::Range;
 
 use ds4_gguf::Format;
 
-use crate::dot::{Activations, Dots, Partner, Row, Simd};
+use crate::dot::{Activations, Dots, Partner, Q8, Row, Simd};
 
 #[cfg(not(target_arch = "x86_64"))]
 use absent as kernels;
 #[cfg(target_arch = "x86_64")]
 use avx512 as kernels;
-pub(crate) use panel::Panel;
+pub(crate) use panel::{Grain, Panel};
 
 /// Weight rows of a panel: 32-bit lanes of a vector.
 pub(crate) const ROWS: usize = 16;
@@ -51,6 +52,12 @@ const FLOAT_ROWS: usize = 4;
 
 /// Most activation rows of a tile of floats.
 const FLOAT_TOKENS: usize = 6;
+
+/// Columns of the index rows that panels are made of: the family's.
+pub(crate) const INDEX_COLUMNS: usize = 128;
+
+/// Bytes of their codes, which scales follow.
+const INDEX_CODES: usize = INDEX_COLUMNS / 2;
 
 /// Fewest activation rows for which unpacking pays.
 const WORTH: usize = 2;
@@ -101,6 +108,27 @@ pub(crate) fn quantised<'w>(
             }
             Partner::F32 => unreachable!("floats meet no panels"),
         }
+        for (i, result) in tile.zip(&*results) {
+            out(i, result);
+        }
+    }
+}
+
+/// The same for sixteen packed index rows and the `count` heads of a query, as
+/// [`crate::index::codes`] makes them.
+pub(crate) fn index<'w>(
+    panel: &mut Panel,
+    row: impl Fn(usize) -> &'w [u8],
+    query: &[Q8],
+    mut out: impl FnMut(usize, &[f32; ROWS]),
+) {
+    kernels::unpack_index(panel, &std::array::from_fn(row));
+    let heads = query.as_chunks::<{ INDEX_COLUMNS / 32 }>().0;
+    let mut results = [[0.0; ROWS]; TOKENS];
+    for tile in cuts(heads.len(), TOKENS) {
+        let results = &mut results[..tile.len()];
+        let head = |t: usize| &heads[(tile.start + t).min(tile.end - 1)][..];
+        kernels::small_blocks(panel, &std::array::from_fn(head), results);
         for (i, result) in tile.zip(&*results) {
             out(i, result);
         }

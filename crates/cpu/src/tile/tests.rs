@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use ds4_gguf::Format;
 use ds4_gguf::block::encode;
+use ds4_gguf::scalar::shared;
 
-use super::{ROWS, pays};
+use super::{INDEX_COLUMNS, ROWS, pays};
 use crate::dot::{Activations, Dots, Partner};
 use crate::kernels::{Arithmetic, Kernels, Local};
 use crate::tensor::Tensor;
@@ -139,6 +140,61 @@ fn largest_codes_do_not_saturate() {
         encode(format, &ends, &mut bytes).expect("whole blocks");
         let w = Tensor::new(format, 512, ROWS, bytes.into());
         check(&w, Arithmetic::Blocks, 7, &mut noise, 1);
+    }
+}
+
+/// Packed index rows meet rounded queries as integers: nothing is lost but what float32 loses when
+/// four blocks are added.
+#[test]
+fn index_rows_as_codes_are_the_float_products() {
+    let kernels = Kernels {
+        dots: Dots::detect(),
+        arithmetic: Arithmetic::Blocks,
+    };
+    if !kernels.index_codes(INDEX_COLUMNS) {
+        return;
+    }
+    let mut noise = Noise(11);
+    let mut local = Local::default();
+    for (len, heads) in [(1, 1), (5, 13), (16, 64), (16, 5)] {
+        let mut keys = noise.values(len * INDEX_COLUMNS);
+        // Blocks of very different sizes.
+        for (number, block) in keys.chunks_exact_mut(32).enumerate() {
+            let size = (2.0f32).powi(number as i32 % 9 - 4);
+            block.iter_mut().for_each(|v| *v *= size);
+        }
+        let rows: Vec<Vec<u8>> = keys
+            .chunks_exact_mut(INDEX_COLUMNS)
+            .map(|key| {
+                let mut row = vec![0; INDEX_COLUMNS / 2 + INDEX_COLUMNS / 32];
+                let (codes, scales) = row.split_at_mut(INDEX_COLUMNS / 2);
+                let blocks = key.chunks_exact_mut(32).zip(codes.chunks_exact_mut(16));
+                for ((block, codes), scale) in blocks.zip(scales) {
+                    let of_block = shared::encode_e2m1(block, codes);
+                    *scale = of_block.0;
+                    shared::decode_e2m1(of_block, codes, block);
+                }
+                row
+            })
+            .collect();
+        let mut query = noise.values(heads * INDEX_COLUMNS);
+        shared::round_e2m1(&mut query);
+        let mut blocks = Vec::new();
+        crate::index::codes(&query, &mut blocks);
+        let mut seen = 0;
+        let strip = (len, |i: usize| &rows[i][..]);
+        kernels.index_strip(&mut local, strip, &blocks, |head, products| {
+            assert_eq!((head, products.len()), (seen, len));
+            seen += 1;
+            let head = &query[head * INDEX_COLUMNS..][..INDEX_COLUMNS];
+            for (key, product) in keys.chunks_exact(INDEX_COLUMNS).zip(products) {
+                let terms = head.iter().zip(key).map(|(q, k)| f64::from(q * k));
+                let size: f64 = terms.clone().map(f64::abs).sum();
+                let exact: f64 = terms.sum();
+                assert!((f64::from(*product) - exact).abs() <= 3e-7 * size);
+            }
+        });
+        assert_eq!(seen, heads);
     }
 }
 

@@ -62,14 +62,14 @@ fn load_16(bytes: &[u8; 16]) -> __m128i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn put(line: &mut Line, v: __m512i) {
+pub(super) fn put(line: &mut Line, v: __m512i) {
     // SAFETY: the reference covers the 64 bytes written, and lines are aligned.
     unsafe { _mm512_store_si512(line.0.as_mut_ptr().cast(), v) };
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn put_lanes(lanes: &mut Lanes, v: __m512) {
+pub(super) fn put_lanes(lanes: &mut Lanes, v: __m512) {
     // SAFETY: the reference covers the 64 bytes written, and lanes are aligned.
     unsafe { _mm512_store_ps(lanes.0.as_mut_ptr(), v) };
 }
@@ -102,7 +102,7 @@ fn next_strip<B>(row: &[B], at: usize) {
 /// Swaps rows and columns of 16 by 16 words.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
+pub(super) fn transposed(rows: &[__m512i; 16]) -> [__m512i; 16] {
     let zero = _mm512_setzero_si512();
     let (mut a, mut b) = ([zero; 16], [zero; 16]);
     for i in 0..8 {
