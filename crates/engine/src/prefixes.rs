@@ -50,7 +50,7 @@ impl Prefixes {
     /// Nothing yet, and at most `budget` bytes of frontiers.
     pub(crate) fn new(page_bytes: usize, budget: u64) -> Self {
         Self {
-            tree: Tree::new(PAGE_TOKENS, page_bytes as u64),
+            tree: Tree::new(PAGE_TOKENS),
             budget,
             page_bytes: page_bytes as u64,
             began: Instant::now(),
@@ -119,6 +119,7 @@ impl Prefixes {
                 Reason::Cut => Kind::Cut,
             },
             bytes: bytes.len() as u64 + if open.is_some() { self.page_bytes } else { 0 },
+            page_bytes: self.page_bytes,
             frontier: Held { bytes, open },
             now,
         };
@@ -171,8 +172,8 @@ impl Prefixes {
 }
 
 fn give_back(freed: Freed<u32, Held>, pages: &mut Pages) {
-    for (_, page) in freed.pages {
-        pages.let_go(page);
+    for freed in freed.pages {
+        pages.let_go(freed.page);
     }
     for (_, held) in freed.frontiers {
         if let Some(page) = held.open {

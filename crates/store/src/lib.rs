@@ -9,11 +9,22 @@
 //! |---|---|
 //! | [`name`] | what a page or frontier is called: a hash of all the tokens before it, model and tenant |
 //! | [`tree`] | from a list of tokens to the deepest frontier on its path; what is worth keeping |
+//! | [`disk`] | the disk tier: a directory of records, its budget, its writer's thread |
+//! | [`record`], [`directory`], [`files`] | a record as bytes, where records lie, what is done to files |
 
 #![forbid(unsafe_code)]
 
+pub mod directory;
+pub mod disk;
+pub mod files;
+mod index;
 pub mod name;
+pub mod record;
 pub mod tree;
+mod writer;
 
+pub use directory::{Directory, Shelf};
+pub use disk::{Disk, Put, Report, Stored};
 pub use name::{Chain, Name, Scope, Tenant};
-pub use tree::{Found, Freed, Kind, Lost, New, Tree};
+pub use record::{Body, Head, ReadError, Refused};
+pub use tree::{Found, Freed, FreedPage, Kind, Lost, New, Place, Tree};

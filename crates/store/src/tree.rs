@@ -42,6 +42,8 @@ pub struct New<F> {
     pub kind: Kind,
     /// Its bytes, those of a page that is not full included.
     pub bytes: u64,
+    /// Bytes of each full page that comes with it.
+    pub page_bytes: u64,
     /// When, in seconds since some fixed moment.
     pub now: f64,
 }
@@ -59,12 +61,25 @@ pub struct Found<'a, P, F> {
     pub frontier: &'a F,
 }
 
+/// A page that the tree let go of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FreedPage<P> {
+    /// Its name.
+    pub name: Name,
+    /// The page before it, or the root.
+    pub before: Name,
+    /// Its tokens.
+    pub tokens: Box<[u32]>,
+    /// What it is.
+    pub page: P,
+}
+
 /// What the tree let go of.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "what the tree holds has to be given back"]
 pub struct Freed<P, F> {
     /// Pages that no frontier needs any more.
-    pub pages: Vec<(Name, P)>,
+    pub pages: Vec<FreedPage<P>>,
     /// Frontiers.
     pub frontiers: Vec<(Name, F)>,
 }
@@ -78,6 +93,24 @@ impl<P, F> Default for Freed<P, F> {
     }
 }
 
+/// Where a frontier hangs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Where its path begins: the name of no tokens.
+    pub root: Name,
+    /// The full pages before it.
+    pub pages: &'a [Name],
+    /// The tokens after those.
+    pub tail: &'a [u32],
+}
+
+impl Place<'_> {
+    /// The last full page, or the root.
+    fn node(&self) -> Name {
+        self.pages.last().copied().unwrap_or(self.root)
+    }
+}
+
 struct Node<P> {
     /// The node above; none at the root of a scope.
     before: Option<Name>,
@@ -86,6 +119,7 @@ struct Node<P> {
     /// Tokens of its page.
     tokens: Box<[u32]>,
     page: Option<P>,
+    bytes: u64,
     after: Vec<Name>,
     tails: Tails,
 }
@@ -106,19 +140,17 @@ struct Kept<F> {
 /// A tree over pages `P` and frontiers `F`.
 pub struct Tree<P, F> {
     page_tokens: usize,
-    page_bytes: u64,
     nodes: HashMap<Name, Node<P>>,
     frontiers: HashMap<Name, Kept<F>>,
     frontier_bytes: u64,
 }
 
 impl<P, F> Tree<P, F> {
-    /// An empty tree over pages of `page_tokens` tokens and `page_bytes` bytes.
-    pub fn new(page_tokens: usize, page_bytes: u64) -> Self {
+    /// An empty tree over pages of `page_tokens` tokens.
+    pub fn new(page_tokens: usize) -> Self {
         assert!(page_tokens > 0, "a page holds tokens");
         Self {
             page_tokens,
-            page_bytes,
             nodes: HashMap::new(),
             frontiers: HashMap::new(),
             frontier_bytes: 0,
@@ -164,10 +196,26 @@ impl<P, F> Tree<P, F> {
     ) -> Freed<P, F> {
         let scope = *chain.scope();
         let names = chain.names(tokens);
-        let root = scope.root();
-        let last = names.last().copied().unwrap_or(root);
-        let tail = &tokens[names.len() * self.page_tokens..];
-        let name = scope.next(last, tail);
+        let size = self.page_tokens;
+        let place = Place {
+            root: scope.root(),
+            pages: names,
+            tail: &tokens[names.len() * size..],
+        };
+        let name = scope.next(place.node(), place.tail);
+        self.hang(name, place, new, |at| {
+            (tokens[at * size..][..size].into(), page(at))
+        })
+    }
+
+    /// The same for what has a name already. `page(i)` gives the tokens of a page as well.
+    pub fn hang(
+        &mut self,
+        name: Name,
+        place: Place<'_>,
+        new: New<F>,
+        mut page: impl FnMut(usize) -> (Box<[u32]>, P),
+    ) -> Freed<P, F> {
         let mut freed = Freed::default();
         if let Some(kept) = self.frontiers.get_mut(&name) {
             kept.kind = kept.kind.max(new.kind);
@@ -175,27 +223,39 @@ impl<P, F> Tree<P, F> {
             freed.frontiers.push((name, new.frontier));
             return freed;
         }
-        self.nodes
-            .entry(root)
-            .or_insert_with(|| Node::new(None, 0, &[], None));
-        let mut before = root;
-        for (at, (&name, tokens)) in names
-            .iter()
-            .zip(tokens.chunks_exact(self.page_tokens))
-            .enumerate()
-        {
-            if let Entry::Vacant(place) = self.nodes.entry(name) {
-                place.insert(Node::new(Some(before), at + 1, tokens, Some(page(at))));
+        let mut before = place.root;
+        self.nodes.entry(before).or_insert_with(|| Node {
+            before: None,
+            depth: 0,
+            tokens: Box::default(),
+            page: None,
+            bytes: 0,
+            after: Vec::new(),
+            tails: Tails::new(),
+        });
+        for (at, &name) in place.pages.iter().enumerate() {
+            if let Entry::Vacant(vacant) = self.nodes.entry(name) {
+                let (tokens, page) = page(at);
+                vacant.insert(Node {
+                    before: Some(before),
+                    depth: at + 1,
+                    tokens,
+                    page: Some(page),
+                    bytes: new.page_bytes,
+                    after: Vec::new(),
+                    tails: Tails::new(),
+                });
                 self.node_mut(before).after.push(name);
             }
             before = name;
         }
-        self.node_mut(last).tails.insert(tail.into(), name);
+        let tail = Box::<[u32]>::from(place.tail);
+        self.node_mut(before).tails.insert(tail.clone(), name);
         self.frontier_bytes += new.bytes;
         let kept = Kept {
-            node: last,
-            tail: tail.into(),
-            at: tokens.len(),
+            node: before,
+            at: place.pages.len() * self.page_tokens + tail.len(),
+            tail,
             kind: new.kind,
             bytes: new.bytes,
             frontier: new.frontier,
@@ -224,6 +284,64 @@ impl<P, F> Tree<P, F> {
         let mut freed = Freed::default();
         self.remove_into(name, &mut freed);
         freed
+    }
+
+    /// Lets go of a page, if it is there, and so of all that hangs below it.
+    pub fn cut(&mut self, page: Name) -> Freed<P, F> {
+        let (mut freed, mut names) = (Freed::default(), Vec::new());
+        let mut below = vec![page];
+        while let Some(node) = below.pop().and_then(|name| self.nodes.get(&name)) {
+            names.extend(node.tails.values());
+            below.extend(&node.after);
+        }
+        for name in names {
+            self.remove_into(name, &mut freed);
+        }
+        freed
+    }
+
+    /// The frontier of this name.
+    pub fn get(&self, name: Name) -> Option<&F> {
+        self.frontiers.get(&name).map(|kept| &kept.frontier)
+    }
+
+    /// The names of all frontiers.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        self.frontiers.keys().copied()
+    }
+
+    /// The names of all pages.
+    pub fn page_names(&self) -> impl Iterator<Item = Name> {
+        let pages = self.nodes.iter().filter(|(_, node)| node.page.is_some());
+        pages.map(|(&name, _)| name)
+    }
+
+    /// Is there a page of this name?
+    pub fn has_page(&self, name: Name) -> bool {
+        self.nodes
+            .get(&name)
+            .is_some_and(|node| node.page.is_some())
+    }
+
+    /// The pages up to this one, in order, if it is there.
+    pub fn path(&self, page: Name) -> Option<Vec<Name>> {
+        let mut path = Vec::new();
+        let mut at = Some(page);
+        while let Some(name) = at {
+            let node = self.nodes.get(&name)?;
+            if node.page.is_some() {
+                path.push(name);
+            }
+            at = node.before;
+        }
+        path.reverse();
+        Some(path)
+    }
+
+    /// The first of `names` that are pages of the tree.
+    pub fn known(&self, names: &[Name]) -> Vec<&P> {
+        let pages = names.iter().map_while(|name| self.nodes.get(name));
+        pages.filter_map(|node| node.page.as_ref()).collect()
     }
 
     /// How many frontiers there are.
@@ -285,10 +403,15 @@ impl<P, F> Tree<P, F> {
             let Some(node) = self.nodes.remove(&at) else {
                 return;
             };
-            freed.pages.extend(node.page.map(|page| (at, page)));
-            let Some(before) = node.before else {
+            let (Some(before), Some(page)) = (node.before, node.page) else {
                 return;
             };
+            freed.pages.push(FreedPage {
+                name: at,
+                before,
+                tokens: node.tokens,
+                page,
+            });
             self.node_mut(before).after.retain(|&name| name != at);
             at = before;
         }
@@ -306,17 +429,6 @@ impl<P, F> Tree<P, F> {
 }
 
 impl<P> Node<P> {
-    fn new(before: Option<Name>, depth: usize, tokens: &[u32], page: Option<P>) -> Self {
-        Self {
-            before,
-            depth,
-            tokens: tokens.into(),
-            page,
-            after: Vec::new(),
-            tails: BTreeMap::new(),
-        }
-    }
-
     /// Does nothing hang here?
     fn is_bare(&self) -> bool {
         self.after.is_empty() && self.tails.is_empty()

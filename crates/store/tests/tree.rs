@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ds4_store::{Chain, Freed, Kind, Lost, Name, New, Scope, Tenant, Tree};
+use ds4_store::{Chain, Freed, FreedPage, Kind, Lost, Name, New, Scope, Tenant, Tree};
 use proptest::prelude::*;
 
 const PAGE: usize = 3;
@@ -30,7 +30,7 @@ struct Both {
 impl Both {
     fn new() -> Self {
         Self {
-            tree: Tree::new(PAGE, 10),
+            tree: Tree::new(PAGE),
             kept: BTreeMap::new(),
             names: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -40,7 +40,7 @@ impl Both {
 
     /// What came back was there, and is not any more.
     fn take(&mut self, freed: Freed<u64, u64>) -> Vec<Vec<u32>> {
-        for (_, page) in freed.pages {
+        for FreedPage { page, .. } in freed.pages {
             assert!(self.held.remove(&page), "page {page} came back twice");
         }
         let mut gone = Vec::new();
@@ -61,6 +61,7 @@ impl Both {
             frontier: self.next,
             kind,
             bytes: 5,
+            page_bytes: 10,
             now,
         };
         let (next, held) = (&mut self.next, &mut self.held);
@@ -125,6 +126,7 @@ enum Act {
     Insert(u8, Vec<u32>, Kind),
     Find(u8, Vec<u32>),
     Evict,
+    Cut(u8, Vec<u32>),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -133,7 +135,8 @@ fn act() -> impl Strategy<Value = Act> {
     let kind = prop_oneof![Just(Kind::Distance), Just(Kind::Turn), Just(Kind::Cut)];
     prop_oneof![
         4 => (0..2u8, tokens.clone(), kind).prop_map(|(a, b, c)| Act::Insert(a, b, c)),
-        4 => (0..2u8, tokens).prop_map(|(a, b)| Act::Find(a, b)),
+        4 => (0..2u8, tokens.clone()).prop_map(|(a, b)| Act::Find(a, b)),
+        1 => (0..2u8, tokens).prop_map(|(a, b)| Act::Cut(a, b)),
         1 => Just(Act::Evict),
     ]
 }
@@ -155,6 +158,20 @@ proptest! {
                 Act::Find(tenant, tokens) => both.check(tenant, &tokens),
                 Act::Evict => {
                     both.evict(now as f64);
+                }
+                Act::Cut(tenant, tokens) => {
+                    let mut chain = Chain::new(scope(tenant), PAGE);
+                    let names = chain.names(&tokens).to_vec();
+                    let known = both.tree.known(&names).len();
+                    let Some(&last) = names[..known].last() else {
+                        continue;
+                    };
+                    let freed = both.tree.cut(last);
+                    both.take(freed);
+                    prop_assert!(!both.tree.has_page(last));
+                    let begin = &tokens[..known * PAGE];
+                    let below = |key: &(u8, Vec<u32>)| key.0 == tenant && key.1.starts_with(begin);
+                    prop_assert!(!both.kept.keys().any(below));
                 }
             }
             both.check_sizes();
@@ -232,7 +249,7 @@ fn use_keeps_and_time_takes() {
 }
 
 #[test]
-fn what_frees_memory_goes_first() {
+fn what_frees_nothing_stays() {
     let mut both = Both::new();
     both.insert(0, &tokens(4), Kind::Cut, 0.0);
     both.insert(0, &[9, 9, 9, 9], Kind::Cut, 5000.0);
@@ -243,8 +260,5 @@ fn what_frees_memory_goes_first() {
         Lost::Frontier(_) => false,
     });
     assert_eq!(both.take(freed.unwrap()), [[9, 9, 9, 9]]);
-    // If nothing frees anything, the least worth goes nonetheless: those below may.
-    let freed = both.tree.evict(5000.0, |_| false);
-    assert_eq!(both.take(freed.unwrap()), [tokens(4)]);
     assert!(both.tree.evict(0.0, |_| false).is_none());
 }

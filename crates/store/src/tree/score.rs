@@ -44,30 +44,25 @@ impl Heat {
 }
 
 impl<P, F> Tree<P, F> {
-    /// Lets go of the frontier that saves the least, among those for which `frees` says so of a
-    /// page or of the frontier that would go; among all, if it never does. None if the tree is
-    /// empty.
+    /// Lets go of the frontier that saves the least, among those for which `frees` says yes: of
+    /// the frontier, or of a page that would go with it. None if there is no such.
     ///
-    /// `frees` is for memory that others may hold as well: a page that a session works on is not
-    /// freed by the tree's letting go of it.
+    /// It is for memory that others may hold as well: a page that a session works on is not freed
+    /// by the tree's letting go of it.
     pub fn evict(
         &mut self,
         now: f64,
         frees: impl Fn(Lost<'_, P, F>) -> bool,
     ) -> Option<Freed<P, F>> {
-        let mut worst = [None, None];
-        self.for_each_worth(
-            now,
-            |name, worth, is_freeing| {
-                let worst = &mut worst[usize::from(is_freeing)];
-                // Names break ties, so that the order of a hash table decides nothing.
-                if worst.is_none_or(|(other, its)| (worth, name) < (other, its)) {
-                    *worst = Some((worth, name));
-                }
-            },
-            frees,
-        );
-        let (_, name) = worst[1].or(worst[0])?;
+        let mut worst = None;
+        let choose = |name, worth, is_freeing| {
+            // Names break ties, so that the order of a hash table decides nothing.
+            if is_freeing && worst.is_none_or(|(other, its)| (worth, name) < (other, its)) {
+                worst = Some((worth, name));
+            }
+        };
+        self.for_each_worth(now, choose, frees);
+        let (_, name) = worst?;
         Some(self.remove(name))
     }
 
@@ -110,7 +105,7 @@ impl<P, F> Tree<P, F> {
             let (Some(page), Some(before)) = (&node.page, node.before) else {
                 break;
             };
-            bytes += self.page_bytes;
+            bytes += node.bytes;
             is_freeing |= frees(Lost::Page(page));
             node = &self.nodes[&before];
         }

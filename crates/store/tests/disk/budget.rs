@@ -1,0 +1,79 @@
+//! Never more than was allowed, and never the same thing twice within a minute.
+
+use std::sync::Arc;
+
+use ds4_store::Kind;
+use tempfile::tempdir;
+
+use crate::rig::{Fate, Faulty, open_with, options, restore, size, write};
+
+fn conversation(agent: u32, count: u32) -> Vec<u32> {
+    let mut tokens: Vec<u32> = (0..8).collect();
+    tokens.extend((0..count).map(|at| 1000 * (agent + 1) + at));
+    tokens
+}
+
+#[test]
+fn a_burst_of_agents_larger_than_the_budget() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.bytes = 60_000;
+    let files = Faulty::new(Fate::default());
+    *files.0.most.lock().unwrap() = Some((options.dir.clone(), 0));
+    let disk = open_with(options.clone(), files.clone());
+    // Six agents that share their instructions take turns.
+    for turn in 1..8 {
+        for agent in 0..6 {
+            write(&disk, &conversation(agent, 5 * turn), Kind::Turn);
+        }
+    }
+    disk.flush();
+    let report = disk.report();
+    assert_eq!(report.used, size(dir.path()));
+    assert!(report.dropped > 0 && report.written > 20, "{report:?}");
+    let fate: &Arc<Fate> = &files.0;
+    let most = fate.most.lock().unwrap().as_ref().unwrap().1;
+    assert!(
+        (options.bytes / 2..=options.bytes).contains(&most),
+        "{most} bytes were there"
+    );
+    let writes = fate.writes.lock().unwrap();
+    assert!(writes.values().all(|&writes| writes == 1));
+    // What is left is whole.
+    let served = (0..6).filter(|&agent| restore(&disk, &conversation(agent, 40)).unwrap() > 0);
+    assert!(served.count() > 0);
+}
+
+#[test]
+fn what_the_medium_should_keep_free_stays_free() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.free = 30_000;
+    let fate = Fate {
+        room: Some(70_000),
+        is_honest: true,
+        ..Fate::default()
+    };
+    let disk = open_with(options, Faulty::new(fate));
+    for agent in 0..8 {
+        write(&disk, &conversation(agent, 20), Kind::Turn);
+    }
+    disk.flush();
+    assert!(size(dir.path()) <= 40_000);
+    assert!(disk.report().frontiers > 0);
+}
+
+#[test]
+fn one_that_can_never_fit_takes_nothing_from_others_for_long() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.bytes = 30_000;
+    let disk = open_with(options, Faulty::new(Fate::default()));
+    write(&disk, &conversation(0, 200), Kind::Turn);
+    disk.flush();
+    assert_eq!(disk.report().frontiers, 0);
+    write(&disk, &conversation(1, 10), Kind::Turn);
+    disk.flush();
+    assert_eq!(restore(&disk, &conversation(1, 10)).unwrap(), 18);
+    assert_eq!(disk.report().used, size(dir.path()));
+}
