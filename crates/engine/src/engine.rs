@@ -6,6 +6,7 @@
 //! looks at in every turn.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Release;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -13,9 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ds4_model::kv::PAGE_TOKENS;
 use ds4_prompt::Tokenizer;
 use ds4_prompt::dsml::Reader;
-use ds4_store::{Scope, Tenant};
+use ds4_store::files::System;
+use ds4_store::{Disk, Report, Scope, Tenant, disk};
 
 use crate::error::{EngineError, RequestError};
 use crate::event::{Event, Gone, Reply, SessionId};
@@ -24,6 +27,7 @@ use crate::machine::{Identity, Limits, Machine};
 use crate::outlet::Outlet;
 use crate::pages::Charge;
 use crate::request::{Request, Scoring};
+use crate::restoring::Restorer;
 use crate::scheduler::Scheduler;
 
 /// How an engine behaves.
@@ -47,6 +51,20 @@ pub struct Options {
     /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`]. Their pages take
     /// what no session needs.
     pub kept_bytes: u64,
+    /// Where they are kept when the process is gone, if anywhere.
+    pub store: Option<Store>,
+}
+
+/// A directory for pages and frontiers that outlive the process. Several processes, and several
+/// models, may share one. `docs/formats/kv-store.md` says what lies there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The directory; made if it is not there, for its owner alone.
+    pub dir: PathBuf,
+    /// Most bytes in it. What saves the least prefill per byte lately goes first.
+    pub bytes: u64,
+    /// Bytes of the medium that are left free.
+    pub free: u64,
 }
 
 impl Default for Options {
@@ -60,6 +78,7 @@ impl Default for Options {
             frontiers: 16,
             frontier_tokens: 4096,
             kept_bytes: 1 << 30,
+            store: None,
         }
     }
 }
@@ -77,6 +96,7 @@ struct Inner {
     limits: Limits,
     identity: Identity,
     tokenizer: Option<Arc<Tokenizer>>,
+    restorer: Option<Restorer>,
 }
 
 /// How an engine is doing.
@@ -152,7 +172,18 @@ impl Engine {
         check(&options, limits)?;
         let (commands, events) = sync_channel(options.queue);
         let stop = Arc::<AtomicBool>::default();
+        let disk = options
+            .store
+            .as_ref()
+            .map(|store| open_disk(store, commands.clone()));
+        let disk = disk.transpose()?.map(Arc::new);
+        let restorer = disk.clone().map(|disk| Restorer {
+            disk,
+            geometry: machine.geometry().clone(),
+            identity: machine.identity().0,
+        });
         let inner = Inner {
+            restorer,
             commands,
             stop: Arc::clone(&stop),
             thread: Mutex::new(None),
@@ -161,7 +192,7 @@ impl Engine {
             tokenizer: tokenizer.clone(),
             options: options.clone(),
         };
-        let scheduler = Scheduler::new(machine, tokenizer, options);
+        let scheduler = Scheduler::new(machine, tokenizer, options, disk);
         let thread = thread::Builder::new().name("ds4-engine".into());
         let thread = thread
             .spawn(move || scheduler.run(&events, &stop))
@@ -214,6 +245,10 @@ impl Engine {
     /// computed meanwhile is taken up then, and a prompt whose beginning is just being computed by
     /// another session waits for that. [`Usage::cached_tokens`](crate::Usage) counts all of it.
     ///
+    /// With [`Options::store`], what is kept is written to disk as well, in the background, and what
+    /// an earlier process left there is found: pages that are not in memory are read and checked on
+    /// the caller's thread. What cannot be used costs a prefill; [`Self::stored`] says why.
+    ///
     /// Memory: frontiers up to [`Options::kept_bytes`]; pages as long as no session needs the room.
     /// What saved the least prefill per byte lately goes first.
     ///
@@ -260,12 +295,16 @@ impl Engine {
             gone: Arc::clone(&gone),
             reply,
         })?;
-        Ok(Session {
+        let mut session = Session {
             engine: self.clone(),
             id,
             gone,
             cached,
-        })
+        };
+        if let Some(restorer) = &self.0.restorer {
+            session.cached = restorer.restore(self, id, &scope, prompt, cached);
+        }
+        Ok(session)
     }
 
     /// The session in a snapshot.
@@ -282,6 +321,18 @@ impl Engine {
     /// If it is busy or stopped.
     pub fn status(&self) -> Result<Status, EngineError> {
         self.call(|reply| Event::Report { reply })
+    }
+
+    /// What the disk tier holds and did, if there is one.
+    pub fn stored(&self) -> Option<Report> {
+        let restorer = self.0.restorer.as_ref();
+        restorer.map(|restorer| restorer.disk.report())
+    }
+
+    /// Puts an event into the queue, waiting for room.
+    pub(crate) fn send(&self, event: Event) -> Result<(), EngineError> {
+        let sent = self.0.commands.send(event);
+        sent.map_err(|_| EngineError::Stopped)
     }
 
     /// Ends all generations and joins the engine thread. Every handle gets [`EngineError::Stopped`]
@@ -354,6 +405,24 @@ impl Drop for Inner {
         self.shutdown();
     }
 }
+
+/// Opens the disk tier. Its writer wakes the engine thread when there is room for more.
+fn open_disk(store: &Store, commands: SyncSender<Event>) -> Result<Disk, EngineError> {
+    let options = disk::Options {
+        dir: store.dir.clone(),
+        bytes: store.bytes,
+        free: store.free,
+        page_tokens: PAGE_TOKENS,
+        queue: QUEUE,
+    };
+    let wake = move || {
+        let _ = commands.try_send(Event::Wake);
+    };
+    Ok(Disk::open(options, Box::new(System), wake)?)
+}
+
+/// Records that may wait to be written: some 30 MB of the large models.
+const QUEUE: usize = 16;
 
 /// Options that go with the machine.
 fn check(options: &Options, limits: Limits) -> Result<(), EngineError> {

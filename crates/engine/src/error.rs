@@ -43,6 +43,9 @@ pub enum EngineError {
     /// The device failed.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// The directory for KV cannot be used.
+    #[error(transparent)]
+    Store(#[from] ds4_store::disk::OpenError),
     /// Options that do not hold together.
     #[error("{field} is {value}; it must be {expected}")]
     Options {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 
-use ds4_store::Scope;
+use ds4_store::{Body, Name, Scope};
 
 use crate::engine::{Rewind, SessionStatus, Status};
 use crate::error::EngineError;
@@ -30,6 +30,30 @@ pub(crate) enum Event {
         prompt: Vec<u32>,
         gone: Gone,
         reply: Reply<(SessionId, u32)>,
+    },
+    /// Pages of this path are about to come from the disk tier: how many are here already.
+    Stage {
+        session: SessionId,
+        names: Vec<Name>,
+        reply: Reply<usize>,
+    },
+    /// The next of them.
+    LoadPage {
+        session: SessionId,
+        page: Body,
+        reply: Reply<()>,
+    },
+    /// The frontier after them: the session goes on from there.
+    Arrive {
+        session: SessionId,
+        tokens: Vec<u32>,
+        body: Body,
+        reply: Reply<()>,
+    },
+    /// They will not come.
+    Unstage {
+        session: SessionId,
+        reply: Reply<()>,
     },
     /// A session out of a snapshot.
     Restore {

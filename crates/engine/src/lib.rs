@@ -11,6 +11,7 @@
 //! | `timeline`, [`frontier`] | one session: tokens, how many are computed, ways back |
 //! | [`pages`] | who owns which page; admission |
 //! | `prefixes` | what is computed already, kept for sessions to come |
+//! | `saver`, `restoring`, `rows` | from there to the disk tier and back |
 //! | [`snapshot`] | a session as bytes |
 //! | [`sampling`] | from logits to a token |
 //! | [`machine`], [`load`] | a model on a device, behind one object-safe trait |
@@ -30,15 +31,18 @@ mod outlet;
 pub mod pages;
 mod prefixes;
 pub mod request;
+mod restoring;
+mod rows;
 pub mod sampling;
+mod saver;
 mod scheduler;
 pub mod snapshot;
 mod timeline;
 
 pub use ds4_cpu::{Arithmetic, Options as CpuOptions};
 pub use ds4_model::kv::PAGE_TOKENS;
-pub use ds4_store::Tenant;
-pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status};
+pub use ds4_store::{Report as StoreReport, Tenant};
+pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status, Store};
 pub use error::{EngineError, RequestError};
 pub use generation::{
     Canceller, Finish, FinishReason, Generation, Output, Progress, Score, Token, Usage,

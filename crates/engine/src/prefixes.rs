@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ds4_model::kv::PAGE_TOKENS;
-use ds4_store::{Freed, Kind, Lost, New, Scope, Tree};
+use ds4_store::{Disk, Freed, Kind, Lost, Name, New, Scope, Tree};
 
+use crate::engine::Options;
 use crate::error::EngineError;
 use crate::frontier::Reason;
 use crate::machine::{Machine, MachineError};
 use crate::pages::{Pages, Promise, Table};
+use crate::saver::{Job, Saver};
 use crate::timeline::Timeline;
 
 /// A frontier kept for sessions to come.
@@ -44,16 +46,38 @@ pub(crate) struct Prefixes {
     budget: u64,
     page_bytes: u64,
     began: Instant,
+    /// The way to the disk tier, if there is one.
+    saver: Option<Saver>,
 }
 
 impl Prefixes {
-    /// Nothing yet, and at most `budget` bytes of frontiers.
-    pub(crate) fn new(page_bytes: usize, budget: u64) -> Self {
+    /// Nothing yet.
+    pub(crate) fn new(machine: &dyn Machine, options: &Options, disk: Option<Arc<Disk>>) -> Self {
+        let budget = options.store.as_ref().map_or(0, |store| store.bytes);
         Self {
             tree: Tree::new(PAGE_TOKENS),
-            budget,
-            page_bytes: page_bytes as u64,
+            budget: options.kept_bytes,
+            page_bytes: machine.geometry().page_bytes as u64,
             began: Instant::now(),
+            saver: disk.map(|disk| Saver::new(disk, budget, machine.identity().0)),
+        }
+    }
+
+    /// The first of these pages that are in the device.
+    pub(crate) fn resident(&self, names: &[Name]) -> Vec<u32> {
+        self.tree.known(names).into_iter().copied().collect()
+    }
+
+    /// Copies a little of what is to be written. Could more be copied at once?
+    pub(crate) fn save(&mut self, pages: &mut Pages, machine: &mut dyn Machine) -> bool {
+        let saver = self.saver.as_mut();
+        saver.is_some_and(|saver| saver.pump(pages, machine))
+    }
+
+    /// Writes everything that is to be written.
+    pub(crate) fn save_all(&mut self, pages: &mut Pages, machine: &mut dyn Machine) {
+        if let Some(saver) = &mut self.saver {
+            saver.drain(pages, machine);
         }
     }
 
@@ -112,15 +136,19 @@ impl Prefixes {
         if let Some(page) = open {
             pages.keep(page, rest);
         }
+        let kind = match reason {
+            Reason::Distance => Kind::Distance,
+            Reason::Turn => Kind::Turn,
+            Reason::Cut => Kind::Cut,
+        };
         let new = New {
-            kind: match reason {
-                Reason::Distance => Kind::Distance,
-                Reason::Turn => Kind::Turn,
-                Reason::Cut => Kind::Cut,
-            },
+            kind,
             bytes: bytes.len() as u64 + if open.is_some() { self.page_bytes } else { 0 },
             page_bytes: self.page_bytes,
-            frontier: Held { bytes, open },
+            frontier: Held {
+                bytes: Arc::clone(&bytes),
+                open,
+            },
             now,
         };
         let keep = |at: usize| {
@@ -128,6 +156,27 @@ impl Prefixes {
             table[at]
         };
         let freed = self.tree.insert(chain, tokens, new, keep);
+        if let Some(saver) = &mut self.saver {
+            let scope = *chain.scope();
+            let names = chain.names(tokens).to_vec();
+            let last = names.last().copied().unwrap_or_else(|| scope.root());
+            let full = names.len();
+            let job = Job {
+                name: scope.next(last, &tokens[full * PAGE_TOKENS..]),
+                root: scope.root(),
+                full: table[..full].iter().copied().map(Some).collect(),
+                names,
+                tokens: tokens.to_vec(),
+                done: 0,
+                open,
+                kind,
+                frontier: bytes,
+            };
+            for &(name, _) in freed.frontiers.iter().filter(|(name, _)| *name != job.name) {
+                saver.cancel(name, pages);
+            }
+            saver.add(job, self.page_bytes, pages);
+        }
         give_back(freed, pages);
         while self.frontier_bytes() > self.budget {
             let Some(freed) = self.tree.evict(now, |_| true) else {
@@ -149,7 +198,17 @@ impl Prefixes {
                 Lost::Page(&page) => pages.is_idle(page),
                 Lost::Frontier(held) => held.open.is_some_and(|page| pages.is_idle(page)),
             };
-            let Some(freed) = self.tree.evict(now, frees) else {
+            if let Some(freed) = self.tree.evict(now, frees) {
+                give_back(freed, pages);
+                continue;
+            }
+            // Nothing is kept by the tree alone: what waits to be written is, or one page is kept
+            // by several frontiers.
+            let saver = self.saver.as_mut();
+            if saver.is_some_and(|saver| saver.give_up_one(pages)) {
+                continue;
+            }
+            let Some(freed) = self.tree.evict(now, |_| true) else {
                 return;
             };
             give_back(freed, pages);

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::directory::{Directory, Shelf};
 use crate::files::Files;
-use crate::index::Index;
+use crate::index::{Doomed, Index};
 use crate::name::{Name, Scope};
 use crate::record::{Body, Head, ReadError, read_head};
 use crate::writer::{self, Job};
@@ -118,6 +118,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) report: Report,
+    /// Files that were forgotten and have to be removed.
+    pub(crate) doomed: Vec<Doomed>,
     /// Whether the directory was read to its end.
     pub(crate) is_scanned: bool,
 }
@@ -141,6 +143,7 @@ impl Disk {
             let state = State {
                 index: Index::new(options.page_tokens),
                 report: Report::default(),
+                doomed: Vec::new(),
                 is_scanned: false,
             };
             let shared = Arc::new(Shared {
@@ -200,9 +203,19 @@ impl Disk {
         let read: Result<_, ReadError> = read();
         if let Err(error) = &read {
             self.shared.state().report.trouble = Some(format!("{}: {error}", path.display()));
-            self.send(Job::Discard(shelf, name));
+            self.discard(shelf, name);
         }
         read
+    }
+
+    /// A record is of no use. It is forgotten at once, and removed when the writer comes to it.
+    pub fn discard(&self, shelf: Shelf, name: Name) {
+        let mut state = self.shared.state();
+        let doomed = state.index.gone(shelf, name);
+        state.doomed.push((shelf, name));
+        state.doomed.extend(doomed);
+        drop(state);
+        self.send(Job::Look);
     }
 
     /// Somebody went on from this frontier: it is worth keeping.

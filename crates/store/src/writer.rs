@@ -19,8 +19,8 @@ pub(crate) enum Job {
     Put(Box<Put>),
     /// Somebody went on from this frontier.
     Touch(Name),
-    /// This one was refused by a reader.
-    Discard(Shelf, Name),
+    /// Something was refused by a reader.
+    Look,
     /// Say when everything before is done.
     Flush(SyncSender<()>),
 }
@@ -39,6 +39,7 @@ pub(crate) fn run(shared: &Shared, jobs: &Receiver<Job>, on_room: impl Fn()) {
     shared.state().is_scanned = true;
     shared.scanned.notify_all();
     loop {
+        let mut flushed = None;
         let done = match jobs.recv_timeout(LOOK) {
             Ok(Job::Put(put)) => {
                 let put = under_lock(shared, |shared| store(shared, &mut seen, &put));
@@ -51,14 +52,9 @@ pub(crate) fn run(shared: &Shared, jobs: &Receiver<Job>, on_room: impl Fn()) {
                 let file = shared.directory.file(Shelf::Frontiers, name);
                 shared.files.touch(&file)
             }
-            Ok(Job::Discard(shelf, name)) => under_lock(shared, |shared| {
-                let mut doomed = vec![(shelf, name)];
-                doomed.extend(shared.state().index.gone(shelf, name));
-                remove(shared, &mut seen, &doomed);
-                Ok(())
-            }),
+            Ok(Job::Look) => Ok(()),
             Ok(Job::Flush(done)) => {
-                let _ = done.send(());
+                flushed = Some(done);
                 Ok(())
             }
             Err(RecvTimeoutError::Timeout) => match shared.directory.changed() == seen {
@@ -68,6 +64,17 @@ pub(crate) fn run(shared: &Shared, jobs: &Receiver<Job>, on_room: impl Fn()) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         note(shared, done);
+        let doomed = std::mem::take(&mut shared.state().doomed);
+        if !doomed.is_empty() {
+            let removed = under_lock(shared, |shared| {
+                remove(shared, &mut seen, &doomed);
+                Ok(())
+            });
+            note(shared, removed);
+        }
+        if let Some(done) = flushed {
+            let _ = done.send(());
+        }
         on_room();
     }
 }

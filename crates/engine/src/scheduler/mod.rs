@@ -9,6 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `sessions.rs` | what callers ask of sessions, answered between two steps |
+//! | `staging.rs` | pages that come from the disk tier |
 //! | `admission.rs` | who may begin |
 //! | `reclaim.rs` | idle sessions make room |
 //! | `step.rs` | which rows are computed, and who gets their logits |
@@ -20,6 +21,7 @@ mod pace;
 mod reclaim;
 mod run;
 mod sessions;
+mod staging;
 mod step;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use ds4_model::Plan;
 use ds4_prompt::Tokenizer;
+use ds4_store::Disk;
 
 use self::pace::Pace;
 use self::run::Run;
@@ -41,7 +44,7 @@ use crate::frontier::Reason;
 use crate::generation::FinishReason;
 use crate::machine::{Limits, Machine};
 use crate::outlet::{Flow, Outlet};
-use crate::pages::Pages;
+use crate::pages::{Pages, Table};
 use crate::prefixes::Prefixes;
 use crate::snapshot;
 use crate::timeline::Timeline;
@@ -50,6 +53,8 @@ use crate::timeline::Timeline;
 struct Entry {
     timeline: Timeline,
     run: Option<Run>,
+    /// Pages on their way from the disk tier.
+    staging: Option<Table>,
     gone: Gone,
     /// Turn of the loop in which it was last computed: the longest idle one leaves its slot first.
     used: u64,
@@ -78,11 +83,12 @@ impl Scheduler {
         machine: Box<dyn Machine>,
         tokenizer: Option<Arc<Tokenizer>>,
         options: Options,
+        disk: Option<Arc<Disk>>,
     ) -> Self {
         let limits = machine.limits();
         Self {
             pages: Pages::new(limits.pages, machine.geometry().page_bytes),
-            prefixes: Prefixes::new(machine.geometry().page_bytes, options.kept_bytes),
+            prefixes: Prefixes::new(&*machine, &options, disk),
             pace: Pace::new(options.between_tokens, options.longest_step),
             machine,
             tokenizer,
@@ -117,6 +123,7 @@ impl Scheduler {
             }
             self.turn += 1;
             is_busy = self.reap() | self.admit() | self.step();
+            is_busy |= self.prefixes.save(&mut self.pages, &mut *self.machine);
         }
         self.end();
     }
@@ -140,6 +147,32 @@ impl Scheduler {
             } => {
                 let session = self.resume(scope, &prompt, gone);
                 let _ = reply.send(session);
+            }
+            Event::Stage {
+                session,
+                names,
+                reply,
+            } => {
+                let _ = reply.send(self.stage(session, &names));
+            }
+            Event::LoadPage {
+                session,
+                page,
+                reply,
+            } => {
+                let _ = reply.send(self.load_page(session, page.state()));
+            }
+            Event::Arrive {
+                session,
+                tokens,
+                body,
+                reply,
+            } => {
+                let _ = reply.send(self.arrive(session, &tokens, &body));
+            }
+            Event::Unstage { session, reply } => {
+                self.unstage(session);
+                let _ = reply.send(Ok(()));
             }
             Event::Restore { bytes, gone, reply } => {
                 let session = self.restore(&bytes, gone);
@@ -200,6 +233,7 @@ impl Scheduler {
         let is_gone =
             |(_, entry): &(&SessionId, &Entry)| entry.run.is_none() && entry.gone.load(Acquire);
         while let Some((&id, _)) = self.sessions.iter().find(is_gone) {
+            self.unstage(id);
             if let Some(entry) = self.sessions.remove(&id) {
                 entry.timeline.close(&mut self.pages);
             }
@@ -245,5 +279,6 @@ impl Scheduler {
         while let Some((&id, _)) = self.sessions.iter().find(|(_, entry)| entry.run.is_some()) {
             self.finish(id, FinishReason::Error(EngineError::Stopped));
         }
+        self.prefixes.save_all(&mut self.pages, &mut *self.machine);
     }
 }

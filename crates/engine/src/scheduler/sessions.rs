@@ -30,6 +30,7 @@ impl Scheduler {
         let entry = Entry {
             timeline,
             run: None,
+            staging: None,
             gone,
             used: self.turn,
         };

@@ -12,4 +12,5 @@ mod prefixes;
 mod rig;
 mod scheduling;
 mod snapshots;
+mod storing;
 mod streams;

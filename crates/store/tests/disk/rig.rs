@@ -86,7 +86,6 @@ pub(crate) fn records(scope: &Scope, tokens: &[u32], kind: Kind) -> Vec<Put> {
     records
 }
 
-#[expect(clippy::too_many_arguments, reason = "they are the fields of a record")]
 fn record(
     scope: &Scope,
     kind: Option<Kind>,
@@ -203,7 +202,7 @@ impl Faulty {
         match self.luck() {
             Luck::Well => act(),
             // An operation of the directory is done or not: half the time it is.
-            Luck::Half if self.0.operations.load(SeqCst) % 2 == 0 => act(),
+            Luck::Half if self.0.operations.load(SeqCst).is_multiple_of(2) => act(),
             Luck::Half | Luck::Dead => Err(io::Error::other("killed")),
         }
     }
