@@ -67,17 +67,52 @@ pub(crate) fn collapse(x: &mut [f32], streams: &[f32], weights: [f32; 4]) {
     }
 }
 
+/// Channels written at a time: several vectors of any machine.
+const CHANNELS: usize = 16;
+
 /// `streams[i] = post[i] * y + sum over j of comb[j][i] * streams[j]`, in place.
 pub(crate) fn write_back(streams: &mut [f32], y: &[f32], post: [f32; 4], comb: [[f32; 4]; 4]) {
     let (a, rest) = streams.split_at_mut(y.len());
     let (b, rest) = rest.split_at_mut(y.len());
     let (c, d) = rest.split_at_mut(y.len());
-    for ((((y, a), b), c), d) in y.iter().zip(a).zip(b).zip(c).zip(d) {
-        let old = [*a, *b, *c, *d];
-        let new = |i: usize| {
-            let mixed: f32 = (0..4).map(|j| comb[j][i] * old[j]).sum();
-            post[i] * y + mixed
+    let mut parts = [a, b, c, d].map(|stream| stream.chunks_mut(CHANNELS));
+    for y in y.chunks(CHANNELS) {
+        let [a, b, c, d] = &mut parts;
+        let (Some(a), Some(b), Some(c), Some(d)) = (a.next(), b.next(), c.next(), d.next()) else {
+            unreachable!("streams are as wide as what is written");
         };
-        (*a, *b, *c, *d) = (new(0), new(1), new(2), new(3));
+        let mut streams = [a, b, c, d];
+        match <&[f32; CHANNELS]>::try_from(y) {
+            Ok(y) => {
+                // Of a length the compiler knows.
+                let whole = streams.map(|s| <&mut [f32; CHANNELS]>::try_from(s).expect("as long"));
+                mix(whole, y, post, comb);
+            }
+            Err(_) => {
+                for at in 0..y.len() {
+                    let one = streams.each_mut().map(|s| std::array::from_mut(&mut s[at]));
+                    mix(one, &[y[at]], post, comb);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn mix<const N: usize>(
+    streams: [&mut [f32; N]; 4],
+    y: &[f32; N],
+    post: [f32; 4],
+    comb: [[f32; 4]; 4],
+) {
+    let old = streams.each_ref().map(|stream| **stream);
+    for (i, stream) in streams.into_iter().enumerate() {
+        for (at, new) in stream.iter_mut().enumerate() {
+            let mixed = comb[0][i] * old[0][at]
+                + comb[1][i] * old[1][at]
+                + comb[2][i] * old[2][at]
+                + comb[3][i] * old[3][at];
+            *new = post[i] * y[at] + mixed;
+        }
     }
 }
