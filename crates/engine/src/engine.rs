@@ -315,6 +315,22 @@ impl Engine {
         self.open(|gone, reply| Event::Restore { bytes, gone, reply })
     }
 
+    /// A session that stands after `tokens` without having computed them: its memory holds random
+    /// rows, all of them following from `seed`. For measuring what comes after a long context; what
+    /// the model says there means nothing.
+    ///
+    /// # Errors
+    /// If there are no tokens or more than fit, one that the vocabulary lacks, or no room.
+    pub fn fill(&self, tokens: Vec<u32>, seed: u64) -> Result<Session, EngineError> {
+        self.check_prompt(&tokens, true)?;
+        self.open(|gone, reply| Event::Fill {
+            tokens,
+            seed,
+            gone,
+            reply,
+        })
+    }
+
     /// How the engine is doing.
     ///
     /// # Errors
@@ -339,6 +355,25 @@ impl Engine {
     /// from then on.
     pub fn shutdown(&self) {
         self.0.shutdown();
+    }
+
+    /// Refuses tokens that cannot be a session's beginning; `room` for one more.
+    fn check_prompt(&self, tokens: &[u32], room: bool) -> Result<(), RequestError> {
+        let (prompt, context) = (tokens.len(), self.context());
+        let vocab = self.limits().vocab;
+        if prompt == 0 {
+            return Err(RequestError::Empty);
+        }
+        if prompt + usize::from(room) > context {
+            return Err(RequestError::Context { prompt, context });
+        }
+        match tokens.iter().position(|&token| token as usize >= vocab) {
+            Some(at) => {
+                let token = tokens[at];
+                Err(RequestError::Token { token, at, vocab })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Makes the engine thread look at its flags. A full queue means that it is about to.
@@ -543,23 +578,8 @@ impl Session {
     }
 
     fn check(&self, request: &Request) -> Result<(), RequestError> {
-        let (prompt, context) = (request.prompt.len(), self.engine.context());
-        let vocab = self.engine.limits().vocab;
-        if prompt == 0 {
-            return Err(RequestError::Empty);
-        }
-        let room = usize::from(request.max_tokens > 0);
-        if prompt + room > context {
-            return Err(RequestError::Context { prompt, context });
-        }
-        let stranger = request
-            .prompt
-            .iter()
-            .position(|&token| token as usize >= vocab);
-        if let Some(at) = stranger {
-            let token = request.prompt[at];
-            return Err(RequestError::Token { token, at, vocab });
-        }
+        self.engine
+            .check_prompt(&request.prompt, request.max_tokens > 0)?;
         if request.reading.is_some() && self.engine.tokenizer().is_none() {
             return Err(RequestError::NoTokenizer);
         }

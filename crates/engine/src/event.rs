@@ -61,6 +61,13 @@ pub(crate) enum Event {
         gone: Gone,
         reply: Reply<SessionId>,
     },
+    /// A session of random rows after these tokens.
+    Fill {
+        tokens: Vec<u32>,
+        seed: u64,
+        gone: Gone,
+        reply: Reply<SessionId>,
+    },
     /// A second session that goes on from what is computed of this one.
     Fork {
         session: SessionId,

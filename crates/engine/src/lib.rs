@@ -23,6 +23,7 @@
 pub mod engine;
 pub mod error;
 mod event;
+mod fill;
 pub mod frontier;
 pub mod generation;
 pub mod load;

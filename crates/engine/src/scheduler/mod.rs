@@ -178,6 +178,15 @@ impl Scheduler {
                 let session = self.restore(&bytes, gone);
                 let _ = reply.send(session);
             }
+            Event::Fill {
+                tokens,
+                seed,
+                gone,
+                reply,
+            } => {
+                let session = self.fill(tokens, seed, gone);
+                let _ = reply.send(session);
+            }
             Event::Fork {
                 session,
                 gone,

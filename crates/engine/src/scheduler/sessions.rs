@@ -8,6 +8,8 @@ use super::{Entry, Scheduler};
 use crate::engine::{Rewind, SessionStatus, Status};
 use crate::error::EngineError;
 use crate::event::{Gone, SessionId};
+use crate::fill::Filler;
+use crate::machine::{Machine, MachineError};
 use crate::outlet::Outlet;
 use crate::pages::Table;
 use crate::request::Request;
@@ -57,25 +59,57 @@ impl Scheduler {
 
     pub(super) fn restore(&mut self, bytes: &[u8], gone: Gone) -> Result<SessionId, EngineError> {
         let parts = snapshot::Parts::read(bytes, &*self.machine)?;
-        let mut table = Table::default();
-        let tokens = parts.tokens.len() as u32;
-        let mut promise = self.promise(&mut table, 0, tokens)?;
-        let never = |_, _| Ok::<(), EngineError>(());
-        let mut filled = self
-            .pages
-            .open(&mut table, 0, tokens, &mut promise, never)
-            .map(|_| ());
-        self.pages.release(promise);
-        for (&page, bytes) in table.pages().iter().zip(parts.pages()) {
-            let load = |()| Ok(self.machine.load_page(page, bytes)?);
-            filled = filled.and_then(load);
-        }
+        let count = parts.tokens.len() as u32;
+        let table = {
+            let mut pages = parts.pages();
+            self.load(count, |machine, page| {
+                let bytes = pages.next().expect("as many pages as its tokens need");
+                machine.load_page(page, bytes)
+            })?
+        };
         let most = self.options.frontiers;
         let timeline = Timeline::restored(parts.tokens, table, parts.frontier.to_vec(), most);
+        self.open(timeline, gone)
+    }
+
+    /// A session of random rows.
+    pub(super) fn fill(
+        &mut self,
+        tokens: Vec<u32>,
+        seed: u64,
+        gone: Gone,
+    ) -> Result<SessionId, EngineError> {
+        let mut filler = Filler::new(self.machine.geometry(), seed);
+        let mut bytes = vec![0; filler.page_bytes()];
+        let count = tokens.len() as u32;
+        let table = self.load(count, |machine, page| {
+            filler.page(&mut bytes);
+            machine.load_page(page, &bytes)
+        })?;
+        let frontier = filler.frontier(count);
+        let timeline = Timeline::restored(tokens, table, frontier, self.options.frontiers);
+        self.open(timeline, gone)
+    }
+
+    /// Pages of `tokens` tokens, each filled in turn.
+    fn load(
+        &mut self,
+        tokens: u32,
+        mut fill: impl FnMut(&mut dyn Machine, u32) -> Result<(), MachineError>,
+    ) -> Result<Table, EngineError> {
+        let mut table = Table::default();
+        let mut promise = self.promise(&mut table, 0, tokens)?;
+        let never = |_, _| Ok::<(), EngineError>(());
+        let opened = self.pages.open(&mut table, 0, tokens, &mut promise, never);
+        self.pages.release(promise);
+        let filled = opened.and_then(|_| {
+            let mut pages = table.pages().iter();
+            Ok(pages.try_for_each(|&page| fill(&mut *self.machine, page))?)
+        });
         match filled {
-            Ok(()) => self.open(timeline, gone),
+            Ok(()) => Ok(table),
             Err(error) => {
-                timeline.close(&mut self.pages);
+                self.pages.close(table);
                 Err(error)
             }
         }

@@ -7,6 +7,7 @@
 
 mod family;
 mod faults;
+mod fill;
 mod invariance;
 mod prefixes;
 mod rig;
