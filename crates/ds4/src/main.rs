@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod chat;
 mod companions;
 mod completions;
 mod config;
 mod demo;
 mod dump;
+mod hardware;
 mod inspect;
 mod interrupts;
 mod loading;
@@ -69,6 +71,7 @@ enum Verb {
     Tokenize(tokenize::Args),
     Logprobs(logprobs::Args),
     Perplexity(perplexity::Args),
+    Bench(Box<bench::Args>),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -86,6 +89,7 @@ impl Verb {
             Self::Tokenize(args) => tokenize::run(args),
             Self::Logprobs(args) => logprobs::run(args),
             Self::Perplexity(args) => perplexity::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Config(args) => config::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),

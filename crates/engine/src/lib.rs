@@ -40,6 +40,7 @@ mod scheduler;
 pub mod snapshot;
 mod timeline;
 
+pub use ds4_cpu::dot::Simd;
 pub use ds4_cpu::{Arithmetic, Options as CpuOptions};
 pub use ds4_model::kv::PAGE_TOKENS;
 pub use ds4_store::{Report as StoreReport, Tenant};

@@ -6,6 +6,7 @@
     reason = "the lint spares test functions, not their helpers"
 )]
 
+mod bench;
 mod chat;
 mod command;
 mod companions;

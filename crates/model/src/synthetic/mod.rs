@@ -21,6 +21,7 @@ mod reference;
 mod shapes;
 mod vocabulary;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use ds4_gguf::block::BlockError;
@@ -122,8 +123,13 @@ impl Synthetic {
 
     /// The main model, in memory.
     pub fn model(&self) -> Result<Gguf, SynthError> {
+        self.model_watched(&mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The main model, in memory, for one large enough to be waited for.
+    pub fn model_watched(&self, progress: &mut Progress<'_>) -> Result<Gguf, SynthError> {
         let slots = Weights::layout(&self.shape).slots();
-        self.in_memory("synthetic model", &self.metadata()?, &slots)
+        self.in_memory("synthetic model", &self.metadata()?, &slots, progress)
     }
 
     /// Its draft (MTP) block, in memory.
@@ -132,6 +138,7 @@ impl Synthetic {
             "synthetic draft",
             &self.draft_metadata(),
             &Draft::layout(&self.shape).slots(),
+            &mut |_, _| ControlFlow::Continue(()),
         )
     }
 
@@ -158,9 +165,10 @@ impl Synthetic {
         name: &str,
         metadata: &MetadataBuf,
         slots: &[Slot],
+        progress: &mut Progress<'_>,
     ) -> Result<Gguf, SynthError> {
         let plan = Plan::new(metadata, &self.specs(slots))?;
-        let mut writer = Writer::to_memory(plan);
+        let mut writer = Writer::to_memory(plan).on_progress(progress);
         self.put_all(&mut writer, slots)?;
         Ok(Gguf::from_bytes(name, writer.finish()?)?)
     }
