@@ -56,9 +56,6 @@ const FLOAT_TOKENS: usize = 6;
 /// Columns of the index rows that panels are made of: the family's.
 pub(crate) const INDEX_COLUMNS: usize = 128;
 
-/// Bytes of their codes, which scales follow.
-const INDEX_CODES: usize = INDEX_COLUMNS / 2;
-
 /// Fewest activation rows for which unpacking pays.
 const WORTH: usize = 2;
 

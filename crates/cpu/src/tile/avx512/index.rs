@@ -12,9 +12,12 @@ use std::arch::x86_64::*;
 use ds4_gguf::scalar::E8M0;
 
 use super::super::panel::{Grain, Lanes, Panel};
-use super::super::{INDEX_CODES, INDEX_COLUMNS, ROWS};
+use super::super::{INDEX_COLUMNS, ROWS};
 use super::unpack::{put, put_lanes, transposed};
 use crate::dot::Simd;
+
+/// Bytes of codes, which scales follow.
+const INDEX_CODES: usize = INDEX_COLUMNS / 2;
 
 /// Twice the value of each code, 128 too large.
 const TWICE: [u8; 16] = [
