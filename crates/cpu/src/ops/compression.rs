@@ -7,7 +7,8 @@ use crate::share::Shared;
 use crate::{Buffer, Cpu, Tensor, compress, norm};
 
 impl Cpu {
-    /// Pools every run's tokens; pooled rows go to `raw`, run after run. Returns how many there are.
+    /// Pools every run's tokens; pooled rows go to `raw`, run after run. Returns how many there
+    /// are.
     pub(super) fn pool_windows(
         &mut self,
         u: &Buffer,
