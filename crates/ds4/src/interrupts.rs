@@ -47,6 +47,16 @@ impl Interrupts {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Ends the work as Ctrl-C does.
+    pub(crate) fn press(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// The flag itself, for whoever looks at it from elsewhere.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// The interrupt was obeyed; the next one is the first again.
     pub(crate) fn obeyed(&self) {
         self.0.store(false, Ordering::Relaxed);

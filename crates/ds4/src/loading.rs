@@ -57,6 +57,26 @@ pub(crate) enum Wants {
     NextToken,
     /// Those of every token of a text.
     EveryToken,
+    /// Those of the next token of so many conversations at once.
+    Sessions(usize),
+}
+
+impl Wants {
+    fn sessions(self) -> usize {
+        match self {
+            Self::NextToken | Self::EveryToken => 1,
+            Self::Sessions(sessions) => sessions,
+        }
+    }
+
+    /// Rows with logits in one step.
+    fn outputs(self) -> usize {
+        match self {
+            Self::NextToken => 1,
+            Self::EveryToken => 64,
+            Self::Sessions(sessions) => sessions,
+        }
+    }
 }
 
 /// A loaded model with its tokenizer.
@@ -129,7 +149,7 @@ impl ModelArgs {
         self.load_from(&self.open()?, wants)
     }
 
-    /// Loads the model in `file` for one session.
+    /// Loads the model in `file`.
     pub(crate) fn load_from(&self, file: &Gguf, wants: Wants) -> Result<Model> {
         let begun = Instant::now();
         let path = file.name();
@@ -145,7 +165,8 @@ impl ModelArgs {
         let tokenizer = Arc::new(tokenizer(file)?);
         let options = Options {
             context: self.ctx as usize,
-            sessions: 1,
+            // A session that is being left does not keep the next one out.
+            sessions: 2 * wants.sessions() - 1,
             ..Options::default()
         };
         let defaults = CpuOptions::default();
@@ -156,11 +177,9 @@ impl ModelArgs {
             } else {
                 defaults.arithmetic
             },
-            pages: options.context.div_ceil(ds4_engine::PAGE_TOKENS),
-            max_outputs: match wants {
-                Wants::NextToken => 1,
-                Wants::EveryToken => 64,
-            },
+            slots: wants.sessions(),
+            pages: wants.sessions() * options.context.div_ceil(ds4_engine::PAGE_TOKENS),
+            max_outputs: wants.outputs(),
             ..defaults
         };
         let threads = cpu.threads;

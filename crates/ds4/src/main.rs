@@ -25,6 +25,7 @@ mod reference;
 mod run;
 mod scoring;
 mod screen;
+mod serve;
 mod settings;
 mod speech;
 mod synth;
@@ -66,6 +67,7 @@ A verb explains itself: ds4 help inspect";
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<run::Args>),
+    Serve(Box<serve::Args>),
     Inspect(inspect::Args),
     Synth(synth::Args),
     Tokenize(tokenize::Args),
@@ -84,6 +86,7 @@ impl Verb {
     fn run(&self) -> Result<()> {
         match self {
             Self::Run(args) => run::run(args),
+            Self::Serve(args) => serve::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Synth(args) => synth::run(args),
             Self::Tokenize(args) => tokenize::run(args),

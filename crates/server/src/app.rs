@@ -17,6 +17,7 @@ use crate::replay::Memory;
 use crate::replay::Replay;
 use crate::tenant::Keys;
 use crate::tenant::Tenant;
+use crate::trace::Traces;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) replay: Replay,
     pub(crate) replies: Shelf,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Option<Traces>,
     /// Bytes of bodies there is room for.
     pub(crate) bodies: Arc<Semaphore>,
     ready: OnceLock<Ready>,
@@ -47,7 +49,7 @@ struct Loading {
 }
 
 impl App {
-    pub(crate) fn new(config: Config, log: Log) -> Self {
+    pub(crate) fn new(config: Config, log: Log, traces: Option<Traces>) -> Self {
         Self {
             keys: Keys::new(&config.keys),
             bodies: Arc::new(Semaphore::new(config.limits.bodies_bytes)),
@@ -56,6 +58,7 @@ impl App {
             replay: Replay::default(),
             replies: Shelf::default(),
             metrics: Metrics::new(),
+            traces,
             ready: OnceLock::new(),
             loading: Loading::default(),
         }

@@ -71,6 +71,11 @@ fn is_limit(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Text {
+    /// The text itself.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
     /// The JSON in it.
     ///
     /// # Errors

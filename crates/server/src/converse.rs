@@ -48,7 +48,13 @@ async fn answer(
 ) -> Result<Response<Body>, ApiError> {
     let (caller, text, model) = receive(&app, request).await?;
     let (shared, own, tenant) = (Arc::clone(&app), model.clone(), caller.tenant);
-    let understood = aside(move || understand(&shared, &own, tenant, dialect, &text)).await?;
+    let understood = aside(move || {
+        let understood = understand(&shared, &own, tenant, dialect, &text)?;
+        // Kept only for whoever traces: bodies are large.
+        let body = shared.traces.is_some().then(|| text.into_text());
+        Ok((understood, body))
+    });
+    let (understood, body) = understood.await?;
     let (_, line) = app.serving()?;
     let ticket = line.join(caller.tenant)?;
     let job = Job {
@@ -59,6 +65,7 @@ async fn answer(
         ticket,
         voice: understood.voice,
         dialect,
+        body,
         receipt: caller.receipt,
         ask: understood.ask,
     };

@@ -24,6 +24,7 @@ use crate::pump::{Beat, pump};
 use crate::replay::Said;
 use crate::sse::Sse;
 use crate::tenant::Tenant;
+use crate::trace::Traced;
 use crate::voice::{Voice, total};
 
 /// A request that was understood and has a place in line.
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) ticket: Ticket,
     pub(crate) voice: Box<dyn Voice>,
     pub(crate) dialect: Dialect,
+    /// The body, if it is traced.
+    pub(crate) body: Option<String>,
     pub(crate) receipt: Receipt,
 }
 
@@ -51,6 +54,7 @@ impl Job {
     /// The whole reply.
     pub(crate) async fn whole(mut self) -> Result<Value, ApiError> {
         let answers = self.answers(&mut Nobody).await;
+        self.trace(answers.as_deref());
         let answers = answers.inspect_err(|error| self.receipt.failed(error))?;
         self.voice.whole(&answers)
     }
@@ -76,7 +80,9 @@ impl Job {
         if !listener.hear(out.take()).await {
             return self.receipt.left();
         }
-        match self.answers(&mut listener).await {
+        let answers = self.answers(&mut listener).await;
+        self.trace(answers.as_deref());
+        match answers {
             Ok(answers) => self.voice.end(&answers, &mut out),
             Err(error) if error.kind == Kind::Timeout => return self.receipt.left(),
             Err(error) => {
@@ -198,6 +204,24 @@ impl Job {
         answer.counts.prompt = self.prepared.ids.len() as u32;
         answer.counts.cached = cached;
         answer
+    }
+
+    /// Writes down what became of it, if somebody wants to know.
+    fn trace(&self, answers: Result<&[Answer], &ApiError>) {
+        let (Some(traces), Some(body)) = (&self.app.traces, &self.body) else {
+            return;
+        };
+        let traced = Traced {
+            model: &self.model,
+            tenant: self.tenant,
+            path: self.dialect.path(),
+            body,
+            prepared: &self.prepared,
+            answers,
+        };
+        if let Err(error) = tokio::task::block_in_place(|| traces.write(&traced)) {
+            self.app.log.line(&format!("cannot write a trace: {error}"));
+        }
     }
 
     /// So that the next request can repeat it token by token.

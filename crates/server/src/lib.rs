@@ -48,10 +48,12 @@ mod script;
 mod sessions;
 mod sse;
 mod tenant;
+mod trace;
 mod voice;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -60,6 +62,7 @@ use thiserror::Error;
 
 use crate::app::App;
 use crate::log::Log;
+use crate::trace::Traces;
 
 pub use config::{Config, Limits, Patience};
 pub use model::Model;
@@ -81,6 +84,14 @@ pub enum ServeError {
     Exposed {
         /// The address.
         address: SocketAddr,
+    },
+    /// No folder for traces.
+    #[error("cannot make the folder of traces {}", folder.display())]
+    Trace {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// No threads to be had.
     #[error("cannot start the server's threads")]
@@ -131,9 +142,17 @@ impl Server {
         let refused = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
+        let traces = config.trace.as_deref().map(|folder| {
+            let refused = |source| ServeError::Trace {
+                folder: folder.to_owned(),
+                source,
+            };
+            Traces::new(folder).map_err(refused)
+        });
+        let traces = traces.transpose()?;
         Ok(Self {
             address: listener.local_addr().map_err(refused)?,
-            app: Arc::new(App::new(config, Log::new(log))),
+            app: Arc::new(App::new(config, Log::new(log), traces)),
             listener,
         })
     }

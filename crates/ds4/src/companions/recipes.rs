@@ -313,9 +313,10 @@ pub(super) const RECIPES: &[Recipe] = &[
         &[Server],
         Refused("the scheduler admits what fits into memory and measures its steps"),
     ),
+    with(&["--trace"], &[Server], Same),
     with(
         &["--trace"],
-        &[Server, Agent, Eval],
+        &[Agent, Eval],
         Refused("there are no traces yet"),
     ),
     with(

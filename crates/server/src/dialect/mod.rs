@@ -34,6 +34,16 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    /// Where it is spoken.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+        }
+    }
+
     /// Whose words its errors are in.
     pub(crate) fn family(self) -> Family {
         match self {
