@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use crate::ask::Serving;
+use crate::ask::{Ask, Serving};
 use crate::config::Config;
 use crate::dialect::responses::Shelf;
 use crate::error::{ApiError, Kind};
+use crate::grammar::{Shape, Vocabulary};
 use crate::line::Line;
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub(crate) struct App {
 struct Ready {
     model: Model,
     line: Arc<Line>,
+    /// Made when the first grammar is needed.
+    vocabulary: OnceLock<Result<Vocabulary, ApiError>>,
 }
 
 /// How far loading is.
@@ -69,7 +72,11 @@ impl App {
         let slots = model.engine().limits().slots;
         let line = Line::new(slots, self.config.limits.waiting);
         // A second model would answer under the first one's name; there is none.
-        let _ = self.ready.set(Ready { model, line });
+        let _ = self.ready.set(Ready {
+            model,
+            line,
+            vocabulary: OnceLock::new(),
+        });
     }
 
     pub(crate) fn progress(&self, done: u64, total: u64) {
@@ -128,6 +135,23 @@ impl App {
                 Err(ApiError::new(Kind::Unavailable, message))
             }
         }
+    }
+
+    /// What an answer must look like. The first request that demands anything waits for the
+    /// vocabulary to be arranged.
+    ///
+    /// # Errors
+    /// If a schema cannot be followed.
+    pub(crate) fn shape(&self, model: &Model, ask: &Ask) -> Result<Option<Shape>, ApiError> {
+        if !Shape::is_demanded(ask) {
+            return Ok(None);
+        }
+        let Some(ready) = self.ready.get() else {
+            return Ok(None);
+        };
+        let make = || Vocabulary::new(model.tokenizer(), model.engine().limits().vocab);
+        let vocabulary = ready.vocabulary.get_or_init(make);
+        Shape::of(ask, vocabulary.as_ref().map_err(Clone::clone)?)
     }
 
     /// What a tenant may find of what was said.

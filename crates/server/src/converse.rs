@@ -117,6 +117,7 @@ fn understand(
     let memory = app.memory(tenant);
     let ask = dialect.read(&body, app.serves(model), &app.config.limits, memory)?;
     let prepared = prepare(model, &app.config, &ask, memory)?;
+    let prepared = prepared.shaped(app.shape(model, &ask)?);
     let voice = dialect.voice(&body, &ask, app, tenant)?;
     Ok(Understood {
         ask,

@@ -14,8 +14,9 @@
 //! | `ask`, `conversation`, `prepare` | what is wanted, in no dialect; its prompt |
 //! | `line`, `sessions`, `pump` | a slot, a session, the bridge from the blocking engine |
 //! | `job`, `answer`, `voice` | one request under way |
+//! | `grammar` | answers that must have a shape |
 //! | `replay` | what was said, so that the next request continues it |
-//! | `log`, `metrics`, `pages` | what operators see |
+//! | `log`, `metrics`, `trace`, `pages` | what operators see |
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ mod converse;
 mod dialect;
 mod error;
 mod fields;
+mod grammar;
 mod guard;
 mod ids;
 mod job;

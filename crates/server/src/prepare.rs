@@ -1,6 +1,6 @@
 //! From an [`Ask`] to a request of the engine: rendered, encoded, checked.
 
-use ds4_engine::{Request, Sampling, SamplingFields, Structure, end_of_turn};
+use ds4_engine::{Grammar, Request, Sampling, SamplingFields, Structure, end_of_turn};
 use ds4_prompt::chat::{Settings, ToolsPlace, render};
 use ds4_prompt::dsml::{Delivery, Reading, Tools};
 use ds4_prompt::{AddedTokens, CutKind, Prompt, Segment, Special, TokenId, Tokenizer, Tokens};
@@ -8,6 +8,7 @@ use ds4_prompt::{AddedTokens, CutKind, Prompt, Segment, Special, TokenId, Tokeni
 use crate::ask::{Ask, RawPrompt, Source};
 use crate::config::Config;
 use crate::error::{ApiError, Kind};
+use crate::grammar::{Masks, Shape};
 use crate::model::Model;
 use crate::replay::{Memory, Place};
 use crate::script::Script;
@@ -27,16 +28,32 @@ pub(crate) struct Prepared {
     /// The rendered text, for whoever traces.
     pub(crate) text: String,
     script: Option<Script>,
+    shape: Option<Shape>,
 }
 
 impl Prepared {
+    /// The same, held to a shape.
+    pub(crate) fn shaped(self, shape: Option<Shape>) -> Self {
+        Self { shape, ..self }
+    }
+
     /// The request for one of several answers.
     pub(crate) fn request(&self, choice: u32, tokenizer: &Tokenizer) -> Result<Request, ApiError> {
         let mut fields = self.sampling.clone();
         fields.seed = fields.seed.wrapping_add(u64::from(choice));
         let script = self.script.as_ref();
+        let script = script.and_then(|script| script.lines(&self.text, tokenizer));
+        let grammar = match (script, &self.shape) {
+            (Some(script), _) => Some(script),
+            (None, None) => None,
+            (None, Some(shape)) => {
+                let masks = Masks::begin(shape, self.reading.begin, tokenizer);
+                let masks = masks.ok_or_else(|| ApiError::internal("no thread for a grammar"))?;
+                Some(Box::new(masks) as Box<dyn Grammar>)
+            }
+        };
         Ok(Request {
-            grammar: script.and_then(|script| script.lines(&self.text, tokenizer)),
+            grammar,
             cuts: self.cuts.clone(),
             stop_tokens: self.stop_tokens.clone(),
             reading: Some(self.reading.clone()),
@@ -127,6 +144,7 @@ pub(crate) fn prepare(
         place,
         text,
         script: config.script.clone(),
+        shape: None,
     })
 }
 

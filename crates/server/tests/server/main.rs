@@ -13,3 +13,4 @@ mod guards;
 mod messages;
 mod responses;
 mod rig;
+mod shapes;
