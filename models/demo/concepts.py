@@ -40,6 +40,42 @@ P = {
     "song": (["song", "track", "title", "name", "track_name", "music", "songTitle", "query"], "string", "Name of the song", lambda v: v.phrase(1, 4)),
 }
 
+# Other ways to describe the same values.
+MORE = {
+    "path": ["The file", "Which file", "File path, absolute or relative", "Name of the file with its folder"],
+    "dir": ["The folder", "Which directory", "Folder to look in", "Directory path"],
+    "content": ["What to write", "The new contents of the file", "Text that the file shall hold"],
+    "pattern": ["Text or regular expression to find", "The pattern", "String to look for"],
+    "command": ["The shell command", "What to execute", "Command line"],
+    "source": ["Old path", "File to move", "Path before the move"],
+    "target": ["New path", "Where to move it", "Path after the move"],
+    "old": ["Exact text that is there now", "The string to be replaced", "What to change"],
+    "new": ["The new text", "What it is replaced with", "Replacement"],
+    "city": ["The city", "Which city", "City name, such as Oslo"],
+    "url": ["The link", "URL to fetch", "Web address"],
+    "query": ["Words to search for", "The search query", "Search terms"],
+    "expression": ["The arithmetic", "What to calculate", "Formula"],
+    "to": ["The recipient", "Name or address of the receiver", "To whom it goes"],
+    "message": ["The text", "What to say", "Words of the message"],
+    "title": ["What it is called", "Name of the event", "Subject"],
+    "date": ["The day", "Which day, YYYY-MM-DD", "Day in ISO form"],
+    "time": ["The hour, HH:MM", "When it starts", "Time of day"],
+    "task": ["The task", "Thing to do", "Description of the task"],
+    "language": ["The language", "Target language", "Which language"],
+    "amount": ["The sum", "Amount of money", "Number to convert"],
+    "currency": ["Currency you have", "The source currency", "Convert from this currency"],
+    "currency2": ["Currency you want", "The target currency", "Convert to this currency"],
+    "room": ["The room", "Room of the lamp", "Name of the room"],
+    "level": ["How bright, 0 to 100", "The brightness", "Percent of full light"],
+    "sql": ["The SQL query", "Statement to execute", "SQL text"],
+    "id": ["The number", "Identifier of the user", "Which record"],
+    "count": ["How many results", "Maximum number of results", "Number of hits"],
+    "lines": ["How many lines", "Maximum number of lines", "Number of lines"],
+    "song": ["The song", "What to play", "Title of the track"],
+}
+# Names of parameters that only held-out cases use: the last two of each value.
+HELD = {name for names, *_ in P.values() for name in names[6:]}
+
 # verbs, nouns, descriptions, required values, [(optional value, phrase)], requests, result kind
 CONCEPTS = {
     "read": ("read open view show cat get load", "file source text document contents", ["Read a file.", "Show the contents of a file.", "Returns the text of a file", "Reads a file from disk and returns what it holds."], ["path"], [("lines", ", at most {lines} lines"), ("lines", " but only {lines} lines")],
@@ -95,7 +131,7 @@ def case(words, style):
         return words[0] + "".join(word.capitalize() for word in words[1:])
     if style == "pascal":
         return "".join(word.capitalize() for word in words)
-    return {"snake": "_", "kebab": "-", "dot": "."}[style].join(words)
+    return {"snake": "_", "kebab": "-", "dot": ".", "joined": ""}[style].join(words)
 
 
 class Tool:
@@ -104,6 +140,8 @@ class Tool:
     def __init__(self, v, concept=None):
         self.v, self.concept = v, concept
         self.keys = {}
+        # Does the last request begin with a value?
+        self.fixed = False
         if concept:
             self._known()
         else:
@@ -117,6 +155,9 @@ class Tool:
                 words += rng.choice(nouns).split("_")
             if rng.random() < 0.1:
                 words.reverse()
+            if not v.held and rng.random() < 0.3:
+                # A name that says nothing: only the description tells what the tool is for.
+                words = self._compound()
             if rng.random() < 0.12:
                 words.insert(0, v.nonsense(1, 2))
             elif rng.random() < 0.06:
@@ -124,6 +165,24 @@ class Tool:
             return case(words, rng.choice(["snake"] * 5 + ["camel", "camel", "pascal", "kebab", "dot"]))
         name = v.free(make)
         return f"mcp__{v.nonsense(1, 2)}__{name}" if rng.random() < 0.05 and "." not in name else name
+
+    def _compound(self):
+        """Words for a name that has nothing to do with what it names."""
+        v, rng = self.v, self.v.rng
+        pools = [PARAMS, PARAMS, NOUNS, VERBS]
+        return [v.pick(rng.choice(pools)) if rng.random() < 0.7 else v.nonsense(1, 2) for _ in range(rng.choice([1, 2, 2, 2, 3]))]
+
+    def _key(self):
+        """A parameter's name of that kind."""
+        rng = self.v.rng
+        while True:
+            # Many go on where a common name ends; some are the common name of something else.
+            roll, common = rng.random(), rng.choice(rng.choice(list(P.values()))[0][:6])
+            lead = [common] if roll < 0.4 else []
+            key = self.v.free(lambda: case(lead + self._compound()[:2], rng.choice(["snake", "snake", "camel", "camel", "joined"])))
+            key = common if roll > 0.8 else key
+            if key not in HELD:
+                return key
 
     def _schema(self, properties, required):
         v, rng = self.v, self.v.rng
@@ -159,11 +218,16 @@ class Tool:
             free = [name for name in names if name not in properties]
             # The last two names of each value are for the held-out cases.
             part = [name for name in free if (names.index(name) >= 6) == v.held] or free
-            key = rng.choice(part)
+            key, plain = rng.choice(part), True
+            if not v.held and rng.random() < 0.6:
+                key, plain = self._key(), False
+                if key in properties:
+                    key = key + "_" + v.nonsense(1, 1)
             self.keys[value] = key
             properties[key] = {"type": kind}
-            if rng.random() < 0.75:
-                properties[key]["description"] = text
+            # Nothing but the description can say what a name never seen before stands for.
+            if v.held or not plain or rng.random() < 0.7:
+                properties[key]["description"] = text if rng.random() < 0.5 else rng.choice(MORE[value])
         self.order = values
         self._schema(properties, [self.keys[value] for value in values if value in required])
 
@@ -179,7 +243,9 @@ class Tool:
         properties, self.order, self.kinds = {}, [], {}
         for _ in range(rng.choice([0, 1, 1, 1, 2, 2, 2, 3, 3, 4])):
             key = v.pick(PARAMS) if rng.random() < 0.7 else v.free(lambda: v.nonsense(1, 2))
-            if rng.random() < 0.2:
+            if not v.held and rng.random() < 0.2:
+                key = self._key()
+            elif rng.random() < 0.2:
                 key += "_" + rng.choice(["id", "name", "value", "code", v.nonsense(1, 1)])
             if key in properties:
                 continue
@@ -210,6 +276,7 @@ class Tool:
     def _ask_known(self):
         v, rng = self.v, self.v.rng
         template, chosen = rng.choice(self.requests), list(self.required)
+        self.fixed = template.startswith("{")
         if self.has_optional and rng.random() < 0.5:
             key, phrase = rng.choice(self.optional)
             template = template.rstrip("?") + phrase

@@ -2,6 +2,7 @@
 
     python3 generate.py train --count 1000 --seed 1 [--long 0.1]     # conversations
     python3 generate.py cases --count 300 --seed 900                 # held-out cases with what is expected
+    python3 generate.py exam --count 300 --seed 901                  # such cases with their answers, to look at while training
     demo_text pieces < conversations.jsonl | python3 generate.py vocabulary --size 8192 > vocab.json
 
 Standard library only; the same seed makes the same lines everywhere.
@@ -67,13 +68,14 @@ def toolbox(v, size):
     return tools
 
 
-def politeness(v, text):
+def politeness(v, text, fixed):
+    """The request as people write it; `fixed` if it begins with a value, which must stay as it is."""
     rng, roll = v.rng, v.rng.random()
     if roll < 0.12 and not text.startswith(("can you", "I ", "please")):
         text = rng.choice(["please ", "Please ", "could you ", "now ", "ok, ", "hey, ", "next, "]) + text
     if roll > 0.9 and not text.endswith("?"):
         text += rng.choice([", please", " please", " now", ", thanks"]) if not text.endswith(tuple("0123456789")) else ", please"
-    if rng.random() < 0.35 and text[0].isalpha() and " " in text.split("/")[0]:
+    if rng.random() < 0.35 and not fixed and text[0].isalpha() and " " in text.split("/")[0]:
         text = text[0].upper() + text[1:]
     return text
 
@@ -92,7 +94,15 @@ def call_message(v, calls, thinking, lead=None):
     return message
 
 
-REFUSALS = ["I have no tool for that.", "None of my tools can do that."]
+def refusal(v, thinking, tools):
+    """A request that none of the tools is for."""
+    missing = sorted(set(CONCEPTS) - {"calc"} - {tool.concept for tool in tools if tool.concept})
+    if not missing:
+        return strings(v, thinking)
+    tool = Tool(v, v.rng.choice(missing))
+    text, _ = tool.ask()
+    return exchange(politeness(v, text, tool.fixed), "I have no tool for that.", thinking, "None of my tools does that." if tools else "I have no tools.")
+
 
 
 def tool_turns(v, tools, messages, thinking, turns):
@@ -101,7 +111,7 @@ def tool_turns(v, tools, messages, thinking, turns):
     for _ in range(turns):
         roll = rng.random()
         if roll < 0.1:
-            messages.extend(small_talk(v, thinking, tools))
+            messages.extend(small_talk(v, thinking, tools) if roll < 0.06 else refusal(v, thinking, tools))
             continue
         count = 2 if roll > 0.75 else 1
         calls, texts = [], []
@@ -112,7 +122,7 @@ def tool_turns(v, tools, messages, thinking, turns):
             text, arguments = tool.ask()
             calls.append((tool, arguments))
             texts.append(text.rstrip("?") if count > 1 else text)
-        messages.append({"role": "user", "content": politeness(v, rng.choice([" and ", " and ", ", then ", " and also ", ". Then "]).join(texts))})
+        messages.append({"role": "user", "content": politeness(v, rng.choice([" and ", " and ", ", then ", " and also ", ". Then "]).join(texts), calls[0][0].fixed)})
         messages.append(call_message(v, calls, thinking))
         answers = []
         for n, (tool, arguments) in enumerate(calls):
@@ -236,7 +246,7 @@ def chat(v, thinking):
         if text:
             messages.append({"role": "system", "content": text})
     for _ in range(rng.randint(2, 6)):
-        ask, answer = small_talk(v, thinking)
+        ask, answer = small_talk(v, thinking) if rng.random() < 0.93 else refusal(v, thinking, [])
         if rule:
             answer["content"] = rule(answer["content"])
         messages += [ask, answer]
@@ -264,13 +274,16 @@ def conversation(rng, long):
 
 
 # ---------------------------------------------------------------------------- held-out cases
-def held_out_case(rng, number, count):
-    """A request with names never trained on, and the calls it asks for. One in ten has a long text in front."""
+def held_out_case(rng, number):
+    """A request with names never trained on, the calls it asks for, and the answer that makes them.
+
+    One in ten has a long text in front.
+    """
     v, thinking = Values(rng, True), number % 2 == 0
     kind = ["single", "single", "single", "parallel", "two-turn", "single", "parallel", "generic", "two-turn", "long"][number % 10]
     words = 0
     if kind == "long":
-        words = [1000, 2000, 4000, 6000, 8000, 9500][number // 10 % 6]
+        words = [800, 1600, 3000, 4500, 5500, 6300][number // 10 % 6]
     size = rng.choice([2, 3, 4, 5, 6])
     while True:
         tools = toolbox(v, size)
@@ -284,10 +297,12 @@ def held_out_case(rng, number, count):
     for _ in range(2 if kind == "parallel" else 1):
         tool = rng.choice(pool)
         text, arguments = tool.ask()
-        calls.append({"name": tool.name, "arguments": arguments})
+        calls.append((tool, arguments))
         texts.append(text.rstrip("?") if kind == "parallel" else text)
-    messages.append({"role": "user", "content": politeness(v, " and ".join(texts))})
-    return {"id": f"{kind}-{number}", "kind": kind, "thinking": thinking, "messages": messages, "calls": calls}
+    messages.append({"role": "user", "content": politeness(v, " and ".join(texts), calls[0][0].fixed)})
+    expected = [{"name": tool.name, "arguments": arguments} for tool, arguments in calls]
+    case = {"id": f"{kind}-{number}", "kind": kind, "thinking": thinking, "messages": messages, "calls": expected}
+    return case, call_message(v, calls, thinking)
 
 
 # ---------------------------------------------------------------------------- vocabulary
@@ -311,17 +326,22 @@ def alphabet():
     return table
 
 
+# What merges stay within: letters, underscores, marks of JSON and of the markup (with a space in front, or line ends
+# behind `>`), parentheses, backticks, spaces, and all other marks.
+RUN = re.compile(r"""="|[^\W\d_]+|_+|</?|[ ]?["\[\]{}>,:]+(?:(?<=>)\n+)?|[()]+|`+|\s+|[^\w\s"\[\]{}<>,:()`]+""")
+
+
 def learn_merges(counts, wanted):
     """Byte-pair encoding: the most frequent pair becomes a token, again and again.
 
-    Two things stay apart: digits from each other, and letters from what stands before them. The pre-tokenizer keeps a
-    word together with one space or mark in front, and a name stands behind a space in a request but behind `"`, `>` or
-    `/` in a call: merged with those it would be spelt in other tokens there, and copying it would mean respelling it.
+    Merges stay within a run (digits are never merged), so that a value is spelt in the same tokens wherever it stands:
+    behind a space or a quote in a request, behind `">` and before `</` in a call. The pre-tokenizer would allow more,
+    but with ` name` and `">../` as tokens, copying would mean respelling.
     """
     table = alphabet()
     runs = Counter()
     for piece, count in counts:
-        for run in re.findall(r"[^\W\d_]+|[^\w]+|_+", piece):
+        for run in RUN.findall(piece):
             runs[run] += count
     runs = [(run, count) for run, count in runs.items() if count > 2]
     pieces = [[table[byte] for byte in run.encode()] for run, _ in runs]
@@ -389,7 +409,7 @@ def vocabulary(lines, size):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "cases", "vocabulary"])
+    parser.add_argument("what", choices=["train", "cases", "exam", "vocabulary"])
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--long", type=float, default=0.0, help="share of conversations behind long text")
@@ -401,8 +421,10 @@ def main():
         return
     rng = random.Random(options.seed)
     for number in range(options.count):
-        if options.what == "cases":
-            line = held_out_case(rng, number, options.count)
+        if options.what in ("cases", "exam"):
+            line, answer = held_out_case(rng, number)
+            if options.what == "exam":
+                line["messages"].append(answer)
         else:
             long = int(options.words * rng.random() ** 1.5) + 100 if rng.random() < options.long else 0
             line = conversation(rng, long)
