@@ -7,7 +7,9 @@
 //!
 //! A frontier is named like a page that is not full: by the page before it and the tokens since.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Version of the bytes of pages and frontiers. Part of every name: another layout finds nothing
 /// of this one.
@@ -79,8 +81,15 @@ impl fmt::Debug for Scope {
 }
 
 /// What a page or a frontier is called.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(pub [u8; 32]);
+
+impl Hash for Name {
+    /// Without its length, which is always the same.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,6 +100,25 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Name({})", Hex(&self.0[..4]))
+    }
+}
+
+/// A table by names.
+pub(crate) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<Taken>>;
+
+/// Names are hashes already: their first bytes do.
+#[derive(Default)]
+pub(crate) struct Taken(u64);
+
+impl Hasher for Taken {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
     }
 }
 

@@ -15,11 +15,11 @@
 
 mod score;
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 
-use crate::name::{Chain, Name, Scope};
+use crate::name::{Chain, Name, NameMap, Scope};
 pub use score::Lost;
 
 /// Why a frontier is kept.
@@ -140,8 +140,8 @@ struct Kept<F> {
 /// A tree over pages `P` and frontiers `F`.
 pub struct Tree<P, F> {
     page_tokens: usize,
-    nodes: HashMap<Name, Node<P>>,
-    frontiers: HashMap<Name, Kept<F>>,
+    nodes: NameMap<Node<P>>,
+    frontiers: NameMap<Kept<F>>,
     frontier_bytes: u64,
 }
 
@@ -151,8 +151,8 @@ impl<P, F> Tree<P, F> {
         assert!(page_tokens > 0, "a page holds tokens");
         Self {
             page_tokens,
-            nodes: HashMap::new(),
-            frontiers: HashMap::new(),
+            nodes: NameMap::default(),
+            frontiers: NameMap::default(),
             frontier_bytes: 0,
         }
     }

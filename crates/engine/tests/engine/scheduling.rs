@@ -183,14 +183,15 @@ fn sessions_at_work_or_in_line_keep_their_pages() {
         options(),
     );
     let (busy, waiting) = (engine.session().unwrap(), engine.session().unwrap());
-    let prompt = noise(34, 20);
-    greedy_tokens(&waiting, &prompt, 5);
+    let mut prompt = noise(34, 20);
+    prompt.extend(greedy_tokens(&waiting, &prompt, 5).tokens);
     let mut running = busy.generate(request(&noise(35, 10), 480)).unwrap();
     running
         .find(|output| matches!(output, Output::Token(_)))
         .unwrap();
     // Its next turn needs a second page; it waits with its first one.
     let turn = waiting.generate(request(&prompt, 600)).unwrap();
+    // All that it has is of use to it, so it has it whether or not it was looked at already.
     assert_eq!(waiting.status().unwrap().tokens.len(), 24);
     assert_eq!(engine.status().unwrap().waiting, 1);
     running.cancel();
