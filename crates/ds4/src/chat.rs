@@ -8,7 +8,7 @@ pub(crate) mod transcript;
 use std::path::Path;
 
 use anyhow::{Context, Error, Result};
-use ds4_engine::{EngineError, Request, RequestError, Session, end_of_turn};
+use ds4_engine::{EngineError, Request, RequestError, Session, Tenant, end_of_turn};
 use ds4_gguf::Gguf;
 use ds4_prompt::Thinking;
 
@@ -45,7 +45,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     let mut editor = Editor::new(setup.keeps_history)?;
     let mut chat = Chat {
-        session: Some(model.engine.session()?),
+        session: Some(model.engine.resume(Tenant::default(), &[])?),
         seed: setup.seed,
         setup,
         model,
@@ -136,6 +136,12 @@ impl Chat<'_> {
             stop_tokens: end_of_turn(&self.model.tokenizer),
             ..asked.request(most, sampling)
         };
+        if known == 0 {
+            // A conversation begins, or one that was saved goes on: perhaps it is known. Two
+            // sessions would not fit where one fills the machine.
+            self.session = None;
+            self.session = Some(self.model.engine.resume(Tenant::default(), &prompt)?);
+        }
         let stream = self.session().generate(request).map_err(Error::from);
         let spoken = stream
             .and_then(|stream| screen::follow(stream, Show::All, known, self.interrupts))

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::ArgAction;
-use ds4_engine::{Arithmetic, CpuOptions, Engine, Options, load_cpu};
+use ds4_engine::{Arithmetic, CpuOptions, Engine, Options, Store, load_cpu};
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
@@ -48,6 +48,9 @@ pub(crate) struct ModelArgs {
         require_equals = true, default_missing_value = "true", default_value_t = false,
         action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     lock_weights: bool,
+    /// Where conversations outlive the process: the verbs that converse say so.
+    #[arg(skip)]
+    store: Option<Store>,
 }
 
 /// How much logits a verb wants in one step.
@@ -139,6 +142,14 @@ impl ModelArgs {
         }
     }
 
+    /// The same with a place for conversations.
+    pub(crate) fn with_store(&self, store: Option<Store>) -> Self {
+        Self {
+            store,
+            ..self.clone()
+        }
+    }
+
     /// Opens the model's file.
     pub(crate) fn open(&self) -> Result<Gguf> {
         open(self.model.as_deref())
@@ -167,6 +178,7 @@ impl ModelArgs {
             context: self.ctx as usize,
             // A session that is being left does not keep the next one out.
             sessions: 2 * wants.sessions() - 1,
+            store: self.store.clone(),
             ..Options::default()
         };
         let defaults = CpuOptions::default();

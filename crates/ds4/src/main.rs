@@ -15,6 +15,7 @@ mod dump;
 mod hardware;
 mod inspect;
 mod interrupts;
+mod kv;
 mod loading;
 mod logprobs;
 mod man;
@@ -74,6 +75,7 @@ enum Verb {
     Logprobs(logprobs::Args),
     Perplexity(perplexity::Args),
     Bench(Box<bench::Args>),
+    Kv(kv::Args),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -93,6 +95,7 @@ impl Verb {
             Self::Logprobs(args) => logprobs::run(args),
             Self::Perplexity(args) => perplexity::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Kv(args) => kv::run(args),
             Self::Config(args) => config::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),

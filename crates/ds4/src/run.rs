@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ds4_engine::sampling::Report;
-use ds4_engine::{Request, Sampling, SamplingFields, end_of_turn};
+use ds4_engine::{Request, Sampling, SamplingFields, Tenant, end_of_turn};
 use ds4_prompt::{TokenId, Tokenizer};
 use serde_json::json;
 
 use crate::chat::{self, Conversation};
 use crate::interrupts::{self, Interrupted, Interrupts};
+use crate::kv::KvArgs;
 use crate::loading::{self, Model, ModelArgs, Wants};
 use crate::manners::{self, Hinted};
 use crate::screen::{self, End, Show, Spoken};
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     speech: SpeechArgs,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    kv: KvArgs,
     /// Begin with a conversation that /save wrote.
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     load: Option<PathBuf>,
@@ -73,13 +76,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let interrupts = interrupts::catch()?;
     let file = args.model.open()?;
-    let model = args.model.load_from(&file, Wants::NextToken)?;
+    let model_args = args.model.with_store(args.kv.store());
+    let model = model_args.load_from(&file, Wants::NextToken)?;
     let Some(question) = question else {
         speech::check_chat(&model.tokenizer)?;
         let conversation = args.conversation(&model.name)?;
         let setup = chat::Setup {
             speech: &args.speech,
-            model_args: &args.model,
+            model_args: &model_args,
             file: &file,
             keeps_history: args.history,
             seed,
@@ -167,7 +171,7 @@ impl Args {
             stop_tokens: end_of_turn(&model.tokenizer),
             ..asked.request(self.speech.tokens.unwrap_or(self.model.ctx()), sampling)
         };
-        let session = model.engine.session()?;
+        let session = model.engine.resume(Tenant::default(), &request.prompt)?;
         let show = match self.json {
             true => Show::Nothing,
             false => Show::All,

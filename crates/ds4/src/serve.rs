@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use ds4_server::{Config, Limits, Model, ServeError, Server};
 
+use crate::kv::KvArgs;
 use crate::loading::{ModelArgs, Wants};
 use crate::manners::Hinted;
 use crate::{interrupts, manners};
@@ -91,6 +92,8 @@ pub(crate) struct Args {
     /// Write a file here for every answer: request, prompt, what was cached, output.
     #[arg(long, value_name = "FOLDER", env = "DS4_TRACE")]
     trace: Option<PathBuf>,
+    #[command(flatten)]
+    kv: KvArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -116,7 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let server = Server::bind(args.config()?, Box::new(io::stderr())).map_err(explain)?;
     manners::say(&format!("listening on http://{}", server.address()));
     let loading = server.loading();
-    let (model, stop) = (args.model.clone(), interrupts.clone());
+    let (model, stop) = (args.model.with_store(args.kv.store()), interrupts.clone());
     let sessions = usize::from(args.sessions);
     let loader = thread::spawn(move || {
         let loaded = model.open().and_then(|file| {

@@ -236,6 +236,15 @@ impl Disk {
         }
     }
 
+    /// Removes what is of no use, and whatever is beyond the bounds. Done when it returns.
+    pub fn tidy(&self) {
+        if let Some(jobs) = &self.jobs
+            && jobs.send(Job::Tidy).is_ok()
+        {
+            self.flush();
+        }
+    }
+
     /// Waits until everything handed over so far is written or given up.
     pub fn flush(&self) {
         let (done, wait) = sync_channel(1);

@@ -223,7 +223,7 @@ impl Index {
     /// still waiting for their frontier, stay.
     pub(crate) fn make_room(
         &mut self,
-        record: &Head,
+        record: Option<&Head>,
         more: u64,
         budget: u64,
         now: f64,
@@ -232,7 +232,7 @@ impl Index {
         if self.used.saturating_add(more) <= budget {
             return (doomed, true);
         }
-        let needed = self.needed(record, now);
+        let needed = record.map_or_else(HashSet::new, |record| self.needed(record, now));
         while self.used.saturating_add(more) > budget {
             let junk = self.junk.keys().min().copied();
             let abandoned = self
@@ -264,6 +264,20 @@ impl Index {
             doomed.extend(self.drop_freed(freed));
         }
         (doomed, true)
+    }
+
+    /// Files that are of no use to anybody.
+    pub(crate) fn useless(&mut self, now: f64) -> Vec<Doomed> {
+        let loose = self
+            .loose
+            .iter()
+            .filter(|(_, page)| now - page.since > GRACE);
+        let loose = loose.map(|(&name, _)| (Shelf::Pages, name));
+        let doomed: Vec<Doomed> = self.junk.keys().copied().chain(loose).collect();
+        for &(shelf, name) in &doomed {
+            self.gone(shelf, name);
+        }
+        doomed
     }
 
     /// Pages that a record to come, or one that waits for its frontier, builds on.

@@ -10,10 +10,12 @@
 //! | [`name`] | what a page or frontier is called: a hash of all the tokens before it, model and tenant |
 //! | [`tree`] | from a list of tokens to the deepest frontier on its path; what is worth keeping |
 //! | [`disk`] | the disk tier: a directory of records, its budget, its writer's thread |
+//! | [`care`] | looking after a directory: what is in it, whether it is sound |
 //! | [`record`], [`directory`], [`files`] | a record as bytes, where records lie, what is done to files |
 
 #![forbid(unsafe_code)]
 
+pub mod care;
 pub mod directory;
 pub mod disk;
 pub mod files;

@@ -168,6 +168,9 @@ impl Head {
                 });
             }
         }
+        if word(fixed, 28) != 0 {
+            return Err(field("the word at 28", word(fixed, 28)));
+        }
         let (at, count) = (word(fixed, 20), word(fixed, 24) as usize);
         let kind = match word(fixed, 16) {
             0 => None,

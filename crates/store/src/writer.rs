@@ -19,6 +19,8 @@ pub(crate) enum Job {
     Put(Box<Put>),
     /// Somebody went on from this frontier.
     Touch(Name),
+    /// Remove what is of no use, and keep within bounds.
+    Tidy,
     /// Something was refused by a reader.
     Look,
     /// Say when everything before is done.
@@ -53,6 +55,11 @@ pub(crate) fn run(shared: &Shared, jobs: &Receiver<Job>, on_room: impl Fn()) {
                 shared.files.touch(&file)
             }
             Ok(Job::Look) => Ok(()),
+            Ok(Job::Tidy) => under_lock(shared, |shared| {
+                let useless = shared.state().index.useless(now());
+                remove(shared, &mut seen, &useless);
+                make_room(shared, &mut seen, None)
+            }),
             Ok(Job::Flush(done)) => {
                 flushed = Some(done);
                 Ok(())
@@ -138,7 +145,7 @@ fn store(shared: &Shared, seen: &mut Seen, put: &Put) -> io::Result<()> {
             "written and evicted a moment ago: the budget is too small",
         ));
     }
-    make_room(shared, seen, &put.head).inspect_err(abandon)?;
+    make_room(shared, seen, Some(&put.head)).inspect_err(abandon)?;
     let scratch = shared.directory.scratch(name);
     let (head, sum) = (put.head.write(), checksum(&put.state, &put.open));
     let parts: [&[u8]; 4] = [&head, &put.state, &put.open, &sum];
@@ -162,9 +169,9 @@ fn store(shared: &Shared, seen: &mut Seen, put: &Put) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes room for a record, in the budget and on the medium.
-fn make_room(shared: &Shared, seen: &mut Seen, record: &Head) -> io::Result<()> {
-    let bytes = record.record_bytes();
+/// Makes room for a record, or just keeps within bounds, in the budget and on the medium.
+fn make_room(shared: &Shared, seen: &mut Seen, record: Option<&Head>) -> io::Result<()> {
+    let bytes = record.map_or(0, Head::record_bytes);
     let free = shared.files.free_bytes(shared.directory.path())?;
     let (doomed, fits) = {
         let index = &mut shared.state().index;

@@ -319,10 +319,9 @@ pub(super) const RECIPES: &[Recipe] = &[
         &[Agent, Eval],
         Refused("there are no traces yet"),
     ),
+    with(&["--kv-disk-dir", "--kv-disk-space-mb"], &[Server], Same),
     with(
         &[
-            "--kv-disk-dir",
-            "--kv-disk-space-mb",
             "--kv-cache-min-tokens",
             "--kv-cache-cold-max-tokens",
             "--kv-cache-continued-interval-tokens",

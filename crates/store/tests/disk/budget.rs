@@ -77,3 +77,42 @@ fn one_that_can_never_fit_takes_nothing_from_others_for_long() {
     assert_eq!(restore(&disk, &conversation(1, 10)).unwrap(), 18);
     assert_eq!(disk.report().used, size(dir.path()));
 }
+
+#[test]
+fn tidying_keeps_within_a_smaller_budget_and_clearing_leaves_nothing() {
+    use ds4_store::{Directory, care, files::System};
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    let disk = open_with(options.clone(), System);
+    for agent in 0..4 {
+        write(&disk, &conversation(agent, 20), Kind::Turn);
+    }
+    disk.flush();
+    drop(disk);
+    let directory = Directory::at(&options.dir);
+    let items = care::survey(&directory, crate::rig::PAGE).unwrap();
+    assert_eq!(items.len(), 4 + 2 + 4 * 5);
+    for item in &items {
+        care::verify(&directory, item, crate::rig::PAGE).unwrap();
+    }
+    // A file of ours that is damaged, and one that is not ours.
+    std::fs::write(directory.file(items[0].shelf, items[0].name), b"DS4KV").unwrap();
+    let other = options.dir.join("pages/notes.txt");
+    std::fs::write(&other, b"mine").unwrap();
+    let damaged = care::verify(&directory, &items[0], crate::rig::PAGE);
+    assert!(damaged.unwrap_err().to_string().contains("5 bytes"));
+    options.bytes = 50_000;
+    let disk = open_with(options.clone(), System);
+    disk.tidy();
+    let report = disk.report();
+    assert!(report.used <= 50_000 && report.frontiers >= 1, "{report:?}");
+    assert!(!directory.file(items[0].shelf, items[0].name).exists());
+    assert_eq!(report.used + 4, size(dir.path()));
+    drop(disk);
+    let (files, bytes) = care::clear(&directory, &System).unwrap();
+    assert_eq!(
+        (files, bytes),
+        (report.frontiers + report.pages, report.used)
+    );
+    assert_eq!(size(dir.path()), 4, "what is not ours stays");
+}
