@@ -17,6 +17,7 @@
 //! | `grammar` | answers that must have a shape |
 //! | `replay` | what was said, so that the next request continues it |
 //! | `log`, `metrics`, `trace`, `pages` | what operators see |
+//! | `page` | the chat page, files and all |
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ mod listen;
 mod log;
 mod metrics;
 mod model;
+mod page;
 mod pages;
 mod prepare;
 mod pump;

@@ -74,7 +74,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     json_response(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
-/// `/` and `/api/hello`: somebody looks whether anything is here.
+/// `/api/hello`: somebody looks whether anything is here.
 pub(crate) async fn front() -> Response<Body> {
     text_response(StatusCode::OK, "text/plain; charset=utf-8", "ds4 is here\n")
 }

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::middleware::{self, Next};
@@ -20,9 +21,8 @@ use crate::converse::{converse, count_tokens};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, Family, Kind, json_response, text_response};
 use crate::log::Receipt;
-use crate::pages;
 use crate::tenant::Tenant;
-use crate::{guard, ids};
+use crate::{guard, ids, page, pages};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Caller {
 }
 
 /// Paths that nobody needs a key for.
-const OPEN: [&str; 3] = ["/", "/health", "/api/hello"];
+const OPEN: [&str; 2] = ["/health", "/api/hello"];
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -54,7 +54,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/health", get(pages::health))
         .route("/metrics", get(metrics))
-        .route("/", get(pages::front))
+        .route("/", get(page::page))
+        .route("/page/{*file}", get(page::page))
         .route("/api/hello", get(pages::front))
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
@@ -163,6 +164,8 @@ async fn guarded(
     receipt.status(response.status().as_u16());
     app.metrics.replied(route, response.status().as_u16());
     let headers = response.headers_mut();
+    // What the model wrote must never run as something else in the page's name.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(&ids::fresh("req_")) {
         headers.insert("x-request-id", id.clone());
         headers.insert("request-id", id);
@@ -200,7 +203,7 @@ fn check(
     guard::host(&app.config, headers)?;
     let page = guard::origin(&app.config, headers)?;
     // A browser asks before it sends; the question carries no key.
-    if OPEN.contains(&path) || request.method() == Method::OPTIONS {
+    if OPEN.contains(&path) || page::is_of_page(path) || request.method() == Method::OPTIONS {
         return Ok((Tenant::EVERYBODY, page));
     }
     Ok((guard::tenant(&app.keys, headers)?, page))
@@ -218,7 +221,7 @@ fn family(headers: &HeaderMap, path: &str) -> Family {
 
 /// A route's own name for the metrics: one of ours, never a client's text.
 fn known(path: &str) -> &'static str {
-    const PATHS: [&str; 11] = [
+    const PATHS: [&str; 12] = [
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/responses",
@@ -230,6 +233,7 @@ fn known(path: &str) -> &'static str {
         "/health",
         "/metrics",
         "/",
+        "/page/{*file}",
     ];
     PATHS
         .into_iter()

@@ -11,6 +11,7 @@ mod completions;
 mod faults;
 mod guards;
 mod messages;
+mod page;
 mod responses;
 mod rig;
 mod shapes;
