@@ -59,7 +59,7 @@ impl Memory {
     fn new(copying: Arc<Copying>) -> Self {
         let pages = TOKENS.div_ceil(PAGE_TOKENS) + 16;
         // Every byte is written once, so that no page of it is met for the first time later.
-        let arena = (0..pages * GEOMETRY.page_bytes).map(|at| (at * 31 >> 7) as u8);
+        let arena = (0..pages * GEOMETRY.page_bytes).map(|at| ((at * 31) >> 7) as u8);
         Self {
             arena: arena.collect(),
             frontier: vec![7; GEOMETRY.frontier_bytes(TOKENS)],
@@ -184,7 +184,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     // A turn: 200 tokens are said, 300 are answered.
     copying.take();
-    let mut turn = prompt.clone();
+    let mut turn = prompt;
     turn.extend((0..200).map(|at| at % 500));
     generate(&session, &turn, 301)?;
     let written = settle(&engine) - begun;

@@ -102,7 +102,7 @@ fn tidying_keeps_within_a_smaller_budget_and_clearing_leaves_nothing() {
     let damaged = care::verify(&directory, &items[0], crate::rig::PAGE);
     assert!(damaged.unwrap_err().to_string().contains("5 bytes"));
     options.bytes = 50_000;
-    let disk = open_with(options.clone(), System);
+    let disk = open_with(options, System);
     disk.tidy();
     let report = disk.report();
     assert!(report.used <= 50_000 && report.frontiers >= 1, "{report:?}");
