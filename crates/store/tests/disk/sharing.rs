@@ -53,7 +53,8 @@ fn two_at_once_in_little_room() {
             }
             write(&disk, &history, Kind::Turn);
             disk.flush();
-            assert!(size(&options.dir) <= options.bytes);
+            // A file that is renamed while somebody counts may be counted twice.
+            assert!(size(&options.dir) <= options.bytes + 4000);
         }
         hits
     };
