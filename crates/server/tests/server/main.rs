@@ -14,4 +14,5 @@ mod messages;
 mod page;
 mod responses;
 mod rig;
+mod sdk;
 mod shapes;
