@@ -116,6 +116,27 @@ fn it_answers_traces_and_stops_when_told() {
     );
 }
 
+/// What one server has read, the next one finds.
+#[test]
+fn conversations_outlive_the_server() {
+    let kept = tempfile::tempdir().unwrap();
+    let flags = ["--kv-disk-dir", kept.path().to_str().unwrap(), "-n", "2"];
+    let text = "Tell me the same story again and again. ".repeat(30);
+    let body = format!(r#"{{"messages": [{{"role": "user", "content": "{text}"}}]}}"#);
+    let ask = || {
+        let (child, talk, address) = serve(&flags);
+        let reply = exchange(&address, "POST /v1/chat/completions HTTP/1.1", &body);
+        stop(child, talk);
+        let (_, json) = reply.split_once("\r\n\r\n").unwrap();
+        let json: serde_json::Value = serde_json::from_str(json).unwrap();
+        json["usage"]["prompt_tokens_details"]["cached_tokens"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(ask(), 0);
+    assert!(ask() > 100);
+}
+
 #[test]
 fn keys_come_from_a_file() {
     fs::write(FOLDER.path().join("keys"), "# mine\nopen-sesame\n\n").unwrap();

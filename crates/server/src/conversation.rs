@@ -197,7 +197,15 @@ pub(crate) fn content(value: Option<&Value>, path: &str) -> Result<Content, ApiE
     match value {
         None => Ok(Content::default()),
         Some(Value::String(text)) => Ok(Content::Text(text.clone())),
-        Some(Value::Array(parts)) => Ok(Content::Parts(parts.iter().map(part).collect())),
+        Some(Value::Array(parts)) => {
+            let is_part = |value: &Value| matches!(value, Value::String(_) | Value::Object(_));
+            if let Some(at) = parts.iter().position(|value| !is_part(value)) {
+                let found = parts[at].type_name();
+                let problem = format!("is of type {found}; a part is an object");
+                return Err(ApiError::field(&format!("{path}[{at}]"), problem));
+            }
+            Ok(Content::Parts(parts.iter().map(part).collect()))
+        }
         Some(other) => {
             let found = other.type_name();
             let problem = format!("is of type {found}; it must be a string or an array of parts");

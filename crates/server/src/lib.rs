@@ -105,6 +105,38 @@ pub enum ServeError {
     Model(String),
 }
 
+/// What a request at `path` becomes: what the protocol writes of its prompt, without anybody's data.
+/// Nothing is kept or computed. For fuzzers and for whoever wants to see a mapping.
+///
+/// # Errors
+/// If it is refused: the message a client would get.
+pub fn request_prompt(path: &str, body: &str) -> Result<String, String> {
+    let read = || {
+        let config = Config::default();
+        let dialect = dialect::Dialect::at(path);
+        let missing = || error::ApiError::new(error::Kind::NotFound, format!("nothing at {path}"));
+        let dialect = dialect.ok_or_else(missing)?;
+        let body = body::parse_json(body)?;
+        let body = fields::Fields::root(&body)?;
+        let serving = ask::Serving {
+            generation: ds4_prompt::Generation::April,
+            context: 1 << 20,
+            is_thinking: true,
+        };
+        let memory = replay::Memory::NONE;
+        let ask = dialect.read(&body, serving, &config.limits, memory)?;
+        prepare::prompt_of(serving.generation, &config, &ask)
+    };
+    let prompt = read().map_err(|error: error::ApiError| error.message(error::Family::OpenAi))?;
+    let control =
+        |segment: &ds4_prompt::Segment<'_>| segment.kind == ds4_prompt::SegmentKind::Control;
+    Ok(prompt
+        .segments()
+        .filter(control)
+        .map(|segment| segment.text)
+        .collect())
+}
+
 /// A bound server. Its model comes later.
 pub struct Server {
     app: Arc<App>,

@@ -74,6 +74,15 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     json_response(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
+/// `/openapi.json`: what can be asked, for machines.
+pub(crate) async fn openapi() -> Response<Body> {
+    text_response(
+        StatusCode::OK,
+        "application/json",
+        include_str!("openapi.json"),
+    )
+}
+
 /// `/api/hello`: somebody looks whether anything is here.
 pub(crate) async fn front() -> Response<Body> {
     text_response(StatusCode::OK, "text/plain; charset=utf-8", "ds4 is here\n")

@@ -154,7 +154,6 @@ pub(crate) struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     /// A memory of nothing.
-    #[cfg(test)]
     pub(crate) const NONE: Memory<'static> = Memory {
         kept: None,
         tenant: Tenant::EVERYBODY,

@@ -36,7 +36,7 @@ pub(crate) struct Caller {
 }
 
 /// Paths that nobody needs a key for.
-const OPEN: [&str; 2] = ["/health", "/api/hello"];
+const OPEN: [&str; 3] = ["/health", "/api/hello", "/openapi.json"];
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -54,6 +54,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*id}", get(model))
         .route("/health", get(pages::health))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(pages::openapi))
         .route("/", get(page::page))
         .route("/page/{*file}", get(page::page))
         .route("/api/hello", get(pages::front))
@@ -221,7 +222,7 @@ fn family(headers: &HeaderMap, path: &str) -> Family {
 
 /// A route's own name for the metrics: one of ours, never a client's text.
 fn known(path: &str) -> &'static str {
-    const PATHS: [&str; 12] = [
+    const PATHS: [&str; 13] = [
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/responses",
@@ -232,6 +233,7 @@ fn known(path: &str) -> &'static str {
         "/v1/models/{*id}",
         "/health",
         "/metrics",
+        "/openapi.json",
         "/",
         "/page/{*file}",
     ];

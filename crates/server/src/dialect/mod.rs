@@ -44,6 +44,17 @@ impl Dialect {
         }
     }
 
+    /// What is spoken at a path.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        let all = [
+            Self::Chat,
+            Self::Completions,
+            Self::Responses,
+            Self::Messages,
+        ];
+        all.into_iter().find(|dialect| dialect.path() == path)
+    }
+
     /// Whose words its errors are in.
     pub(crate) fn family(self) -> Family {
         match self {

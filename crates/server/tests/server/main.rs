@@ -8,6 +8,8 @@
 mod chat;
 mod client;
 mod completions;
+mod corpus;
+mod docs;
 mod faults;
 mod guards;
 mod messages;
