@@ -130,11 +130,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         match loaded {
             Ok(model) => {
                 let context = model.engine().context();
-                manners::say(&format!(
+                let ready = format!(
                     "{} is ready: {sessions} answers at a time, {context} tokens of context",
                     model.id()
-                ));
+                );
                 loading.ready(model);
+                manners::say(&ready);
                 Ok(())
             }
             Err(error) => {

@@ -121,7 +121,7 @@ fn it_answers_traces_and_stops_when_told() {
 fn conversations_outlive_the_server() {
     let kept = tempfile::tempdir().unwrap();
     let flags = ["--kv-disk-dir", kept.path().to_str().unwrap(), "-n", "2"];
-    let text = "Tell me the same story again and again. ".repeat(30);
+    let text = "Tell me the same story again and again. ".repeat(10);
     let body = format!(r#"{{"messages": [{{"role": "user", "content": "{text}"}}]}}"#);
     let ask = || {
         let (child, talk, address) = serve(&flags);
@@ -134,7 +134,7 @@ fn conversations_outlive_the_server() {
             .unwrap()
     };
     assert_eq!(ask(), 0);
-    assert!(ask() > 100);
+    assert!(ask() > 50);
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub(crate) struct Answer {
     pub(crate) usage: Usage,
     pub(crate) markup: Markup,
     pub(crate) end: Option<End>,
+    /// Whether the engine has said what it took.
+    is_counted: bool,
     /// How far the prompt is.
     pub(crate) progress: Option<Progress>,
     /// What the reasoning is signed with.
@@ -134,6 +136,7 @@ impl Answer {
             usage: Usage::default(),
             markup: Markup::Sound,
             end: None,
+            is_counted: false,
             progress: None,
             ledger: Ledger::default(),
             held: Held::Nothing,
@@ -177,9 +180,10 @@ impl Answer {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether nothing more of it is wanted.
+    /// Whether nothing more of it is wanted. An answer that ends by itself still has to say what it
+    /// took; one that was cut after its call does not.
     pub(crate) fn is_over(&self) -> bool {
-        self.end.is_some()
+        self.end.is_some() && (self.is_counted || self.manner.is_one_call)
     }
 
     fn token(&mut self, token: Token) {
@@ -279,6 +283,7 @@ impl Answer {
     }
 
     fn count(&mut self, usage: Usage) {
+        self.is_counted = true;
         self.usage = usage;
         self.counts.prompt = usage.prompt_tokens;
         self.counts.cached = usage.cached_tokens;

@@ -1,6 +1,6 @@
 //! One request under way: from its place in line to its last word.
 
-use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -276,9 +276,20 @@ impl Audience for Nobody {
 
 /// The client of a stream.
 struct Listener {
-    sender: Sender<Result<Bytes, Infallible>>,
+    sender: Sender<io::Result<Bytes>>,
     /// How long it may take nothing.
     stall: Duration,
+}
+
+impl Drop for Listener {
+    /// A stream whose task failed breaks off; it does not end as if all had been said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self
+                .sender
+                .try_send(Err(io::Error::other("the server failed")));
+        }
+    }
 }
 
 impl Audience for Listener {
