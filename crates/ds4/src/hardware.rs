@@ -16,7 +16,6 @@ pub(crate) struct Memory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gpu {
     pub(crate) name: String,
-    #[allow(dead_code, reason = "pull chooses by it")]
     pub(crate) memory: u64,
 }
 

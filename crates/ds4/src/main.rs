@@ -18,11 +18,14 @@ mod interrupts;
 mod kv;
 mod loading;
 mod logprobs;
+mod ls;
 mod man;
 mod manners;
 mod perplexity;
 mod progress;
+mod pull;
 mod reference;
+mod rm;
 mod run;
 mod scoring;
 mod screen;
@@ -76,6 +79,9 @@ enum Verb {
     Perplexity(perplexity::Args),
     Bench(Box<bench::Args>),
     Kv(kv::Args),
+    Pull(pull::Args),
+    Ls(ls::Args),
+    Rm(rm::Args),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -96,6 +102,9 @@ impl Verb {
             Self::Perplexity(args) => perplexity::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Kv(args) => kv::run(args),
+            Self::Pull(args) => pull::run(args),
+            Self::Ls(args) => ls::run(args),
+            Self::Rm(args) => rm::run(args),
             Self::Config(args) => config::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),
