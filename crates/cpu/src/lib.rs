@@ -26,6 +26,7 @@ mod pool;
 mod product;
 mod route;
 mod select;
+pub mod selftest;
 mod share;
 mod tensor;
 mod tile;

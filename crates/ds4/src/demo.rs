@@ -3,6 +3,9 @@
 use anyhow::Result;
 use ds4_gguf::{Error, Gguf};
 
+/// Is there one in this build?
+pub(crate) const IS_EMBEDDED: bool = cfg!(demo);
+
 /// The demo model, if it was there when this program was built.
 #[cfg(demo)]
 pub(crate) fn open() -> Result<Option<Gguf>, Error> {

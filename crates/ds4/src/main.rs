@@ -11,6 +11,7 @@ mod companions;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod dump;
 mod hardware;
 mod inspect;
@@ -29,6 +30,7 @@ mod rm;
 mod run;
 mod scoring;
 mod screen;
+mod selftest;
 mod serve;
 mod settings;
 mod speech;
@@ -65,6 +67,7 @@ First steps:
   ds4 synth mini -o mini.gguf        make a small model in a second
   ds4 inspect mini.gguf              see what is in it
   ds4 run -m mini.gguf -p Hello      let it write (nonsense: its weights are noise)
+  ds4 doctor                         what this machine has, and what fits it
 
 A verb explains itself: ds4 help inspect";
 
@@ -82,6 +85,8 @@ enum Verb {
     Pull(pull::Args),
     Ls(ls::Args),
     Rm(rm::Args),
+    Doctor(doctor::Args),
+    Selftest(selftest::Args),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -105,6 +110,8 @@ impl Verb {
             Self::Pull(args) => pull::run(args),
             Self::Ls(args) => ls::run(args),
             Self::Rm(args) => rm::run(args),
+            Self::Doctor(args) => doctor::run(args),
+            Self::Selftest(args) => selftest::run(args),
             Self::Config(args) => config::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Man(args) => man::run(args),
@@ -144,7 +151,9 @@ fn parse(words: Vec<OsString>, command: Command) -> Result<Cli> {
     let mut command = match (file, words.get(1).and_then(|word| word.to_str())) {
         (Ok(file), _) => file.apply(command),
         // A broken settings file must not keep anybody from mending it.
-        (Err(_), Some("config" | "help" | "--help" | "-h" | "--version" | "-V")) => command,
+        (Err(_), Some("config" | "doctor" | "help" | "--help" | "-h" | "--version" | "-V")) => {
+            command
+        }
         (Err(error), _) => return Err(error),
     };
     let matches = command.try_get_matches_from_mut(words);

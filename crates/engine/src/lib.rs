@@ -41,7 +41,7 @@ pub mod snapshot;
 mod timeline;
 
 pub use ds4_cpu::dot::Simd;
-pub use ds4_cpu::{Arithmetic, Options as CpuOptions};
+pub use ds4_cpu::{Arithmetic, Options as CpuOptions, selftest};
 pub use ds4_model::kv::PAGE_TOKENS;
 pub use ds4_store::{Report as StoreReport, Tenant};
 pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status, Store};

@@ -3,15 +3,18 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::command::{Home, model};
+use crate::command::{Home, endless_model, model};
 use crate::terminal::Terminal;
 
 const GREEDY: [&str; 5] = ["--temp", "0", "--ctx", "2048", "--nothink"];
 
 /// A chat with short answers that are the same every time.
 fn chat(home: &Home, more: &[&str]) -> Terminal {
-    let model = model();
-    let mut words = vec!["-m", &model, "-t", "1"];
+    chat_with(home, &model(), more)
+}
+
+fn chat_with(home: &Home, model: &str, more: &[&str]) -> Terminal {
+    let mut words = vec!["-m", model, "-t", "1"];
     words.extend(GREEDY);
     words.extend(more);
     let mut terminal = Terminal::start(home.program().args(words));
@@ -110,9 +113,9 @@ fn thoughts_stay_in_a_conversation_that_lives() {
 #[test]
 fn an_interrupt_stops_the_answer_and_two_leave() {
     let home = Home::new();
-    let mut terminal = chat(&home, &["--ctx", "1000000"]);
-    terminal.keys("Tell me everything\r");
-    terminal.wait_for("Tell me everything");
+    let mut terminal = chat_with(&home, &endless_model(), &["--ctx", "1000000"]);
+    terminal.keys("Good morning\r");
+    terminal.wait_for("Good morning");
     // An answer is under way once something stands on the next line.
     terminal.wait_for("\n");
     while !terminal.text().rsplit('\n').next().unwrap().contains(' ') {

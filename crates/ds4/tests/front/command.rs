@@ -4,18 +4,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
-/// A model of noise, made once.
-static MODEL: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+/// Models of noise, made once.
+static MODELS: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
-    let line = ["synth", "mini", "--recipe", "q2", "-o", "mini.gguf"];
-    let made = program(folder.path()).args(line).output().unwrap();
-    assert!(made.status.success(), "{}", text(&made.stderr));
+    for line in ["mini --recipe q2 -o mini.gguf", "mini -o endless.gguf"] {
+        let words = line.split(' ');
+        let made = program(folder.path())
+            .arg("synth")
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+    }
     folder
 });
 
-/// The path of the model.
+/// The path of a model.
 pub(crate) fn model() -> String {
-    MODEL.path().join("mini.gguf").display().to_string()
+    MODELS.path().join("mini.gguf").display().to_string()
+}
+
+/// The path of one whose likeliest tokens go round in circles: no answer ends by itself.
+pub(crate) fn endless_model() -> String {
+    MODELS.path().join("endless.gguf").display().to_string()
 }
 
 /// A home of its own.

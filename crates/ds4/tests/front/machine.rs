@@ -1,0 +1,60 @@
+//! What the program says about the machine it runs on.
+
+use crate::command::Home;
+
+#[test]
+fn the_doctor_describes_this_machine_to_people_and_programs() {
+    let home = Home::new();
+    let shown = home.run("doctor");
+    assert_eq!(shown.code, 0, "{}{}", shown.out, shown.err);
+    for part in ["processor", "memory", "flash q2", "pro q4", "32,768 tokens"] {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
+    let object = home.run("doctor --json").out;
+    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(object["models"].as_array().unwrap().len(), 6);
+    // 81 GiB, as published.
+    assert_eq!(
+        object["models"][0]["weight_bytes"].as_u64().unwrap() >> 30,
+        80
+    );
+    assert!(object["workers"].as_u64() >= Some(1));
+}
+
+#[test]
+fn the_doctor_finds_a_broken_settings_file() {
+    let home = Home::new();
+    home.set("contxt = 5");
+    let shown = home.run("doctor");
+    assert_eq!(shown.code, 1);
+    assert!(
+        shown.out.contains("there is no setting contxt"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.err.contains("one thing is wrong"), "{}", shown.err);
+}
+
+#[test]
+fn every_level_of_this_machine_passes_the_selftest() {
+    let home = Home::new();
+    let ran = home.run("selftest --json");
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    if ran.out.contains("nothing to compare") {
+        return;
+    }
+    let object: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let all = object["comparisons"].as_array().unwrap();
+    for (weights, operation) in [
+        ("q2", "experts"),
+        ("q4", "matmul"),
+        ("mxfp4", "experts"),
+        ("f16", "output_groups"),
+        ("q2 exact", "attend"),
+    ] {
+        let is =
+            |one: &&serde_json::Value| one["weights"] == weights && one["operation"] == operation;
+        assert!(all.iter().any(|one| is(&one)), "{weights} {operation}");
+    }
+    assert!(all.iter().all(|one| one["good"] == true));
+}
