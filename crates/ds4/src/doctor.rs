@@ -10,9 +10,9 @@ use serde_json::json;
 use self::fit::Fit;
 use self::machine::Machine;
 use crate::hardware::Gpu;
+use crate::manners;
 use crate::settings::{self, File};
 use crate::units::{Bytes, grouped};
-use crate::{demo, manners};
 
 /// Show what this machine has, which published models fit it and why, and what is wrong with its
 /// set-up.
@@ -105,13 +105,6 @@ fn as_text(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
         ("huge pages", known(&machine.huge_pages)),
         ("disk here", known(&disk)),
         ("graphics", gpus),
-        (
-            "demo model",
-            match demo::IS_EMBEDDED {
-                true => "in this program".to_owned(),
-                false => "not in this build".to_owned(),
-            },
-        ),
     ];
     let mut text = String::new();
     for (name, what) in rows {
@@ -165,7 +158,6 @@ fn as_json(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
         "free_disk_bytes": machine.disk,
         "gpus": gpus,
         "gpu_driver": machine.gpu_driver,
-        "demo": demo::IS_EMBEDDED,
         "models": fits,
         "conversation_tokens": CONVERSATION,
         "problems": problems,

@@ -10,8 +10,7 @@ use ds4_engine::{Arithmetic, CpuOptions, Engine, Options, Store, load_cpu};
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
-use crate::manners::{self, Hinted};
-use crate::{demo, progress};
+use crate::{demo, manners, progress};
 
 /// Where the original program looks for a model, relative to the working folder.
 const CUSTOMARY: &str = "ds4flash.gguf";
@@ -103,13 +102,6 @@ pub(crate) fn open(named: Option<&Path>) -> Result<Gguf> {
         }
         None => {
             let demo = demo::open().context("cannot read the demo model")?;
-            let demo = demo.ok_or_else(|| {
-                Hinted::senseless(
-                    "no model: none was named, and this build has no demo model",
-                    "name one with -m FILE; ds4 synth mini -o mini.gguf makes one that talks \
-                     nonsense",
-                )
-            })?;
             manners::say("no model named: using the demo model (-m FILE for another)");
             return Ok(demo);
         }

@@ -71,6 +71,19 @@ fn a_question_comes_from_a_flag_a_file_or_a_pipe() {
 }
 
 #[test]
+fn the_demo_model_answers_where_none_is_named() {
+    let home = Home::new();
+    let ran = home.run_words(&["-p", "What are you?", "--temp", "0", "-n", "100", "-t", "1"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.err.contains("no model named: using the demo model"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.out.contains("demo"), "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn programs_get_one_object() {
     let home = Home::new();
     let model = model();
