@@ -1,8 +1,9 @@
 //! Prefill and decode of a full-size synthetic model on a card, in tokens a second.
 //!
-//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE]]`: the Flash shape with
-//! weights of noise, which are made in memory; all layers but LAYERS (default 2) share theirs, and
-//! each has its own copy on the card.
+//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile]]]`: the Flash shape
+//! with weights of noise, which are made in memory; all layers but LAYERS (default 2) share theirs,
+//! and each has its own copy on the card. With `profile` it also says in which kernels the time
+//! goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,9 +14,19 @@
 use std::time::Instant;
 
 use ds4_cuda::{Cuda, Options};
+use ds4_model::kv::PAGE_TOKENS;
 use ds4_model::synthetic::{self, Contents, Synthetic};
-use ds4_model::{Outputs, Recipe, Shape, Weights};
+use ds4_model::{Backend, Outputs, Recipe, Shape, Weights};
 use ds4_truth::{Rig, check};
+
+/// Rows of a step of prefill.
+const CHUNK: usize = 2048;
+
+/// Contexts at which decoding is timed, in tokens.
+const CONTEXTS: [usize; 4] = [2 << 10, 32 << 10, 64 << 10, 512 << 10];
+
+/// Sessions that decode together, most of all.
+const SESSIONS: u32 = 64;
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -23,6 +34,7 @@ fn main() {
     let recipe = args
         .next()
         .map_or(Recipe::Q2, |name| Recipe::named(&name).unwrap());
+    let profile = args.next().is_some();
     let from = Instant::now();
     let synthetic = Synthetic {
         contents: Contents::Noise { share: Some(own) },
@@ -31,11 +43,12 @@ fn main() {
     let (shape, weights) = Weights::bind(&synthetic.model().unwrap()).unwrap();
     println!("made in {:.1} s", from.elapsed().as_secs_f32());
 
+    let most = CONTEXTS[CONTEXTS.len() - 1] + 4 * CHUNK;
     let options = Options {
-        pages: 80,
-        max_rows: 1024,
-        max_outputs: 8,
-        slots: 8,
+        pages: most / PAGE_TOKENS + 6 * SESSIONS as usize,
+        max_rows: CHUNK,
+        max_outputs: SESSIONS as usize,
+        slots: 1 + SESSIONS as usize,
         ..Options::default()
     };
     let cuda = Cuda::new(shape.clone(), options).unwrap();
@@ -50,66 +63,121 @@ fn main() {
         total as f64 / 1e9
     );
     let mut rig = Rig::new(cuda, &shape, loaded);
-    let prompt = synthetic::prompt(shape.vocab, 33_000, 3);
+    let prompt = synthetic::prompt(shape.vocab, 16 * CHUNK, 3);
+    rig.reserve(0, most);
 
-    let mut at = 0;
-    for (until, chunk) in [(1024, 512), (2048, 1024), (8192, 1024), (16384, 1024)] {
-        let (from, first) = (Instant::now(), at);
-        while at < until {
-            let logits = rig.step(&[(0, at as u32, &prompt[at..at + chunk], Outputs::Last)]);
-            assert!(logits[0].iter().all(|l| l.is_finite()));
-            at += chunk;
-        }
-        let seconds = from.elapsed().as_secs_f64();
-        println!(
-            "prefill {first}..{until}, {chunk} a step: {:.0} t/s",
-            (until - first) as f64 / seconds
-        );
-        decode(&mut rig, &mut at, &prompt);
+    prefill(&mut rig, 0, CHUNK, &prompt, "first");
+    decode(&mut rig, CONTEXTS[0], &prompt, profile);
+    prefill(&mut rig, CHUNK, 8 << 10, &prompt, "again");
+    if profile {
+        measured(&mut rig, "prefill at 8k", |rig| {
+            prefill(rig, 8 << 10, (8 << 10) + CHUNK, &prompt, "measured");
+        });
     }
-    together(&mut rig, &prompt);
+    for context in &CONTEXTS[1..] {
+        // What the first tokens left stands for what these would have left.
+        for page in CHUNK / PAGE_TOKENS..(context + 2 * CHUNK) / PAGE_TOKENS {
+            let from = (page % (CHUNK / PAGE_TOKENS)) as u32;
+            rig.backend.copy_page(from, page as u32).unwrap();
+        }
+        let until = context + CHUNK;
+        prefill(&mut rig, *context, until, &prompt, "again");
+        decode(&mut rig, until, &prompt, profile && *context == 64 << 10);
+    }
+    together(&mut rig, &prompt, profile);
+}
+
+fn measured(rig: &mut Rig<Cuda>, what: &str, run: impl FnOnce(&mut Rig<Cuda>)) {
+    rig.backend.device().measure().unwrap();
+    run(rig);
+    let all = rig.backend.device().measured().unwrap();
+    let sum: f64 = all.iter().map(|spent| spent.seconds).sum();
+    println!("{what}: {:.2} ms in kernels", 1e3 * sum);
+    for spent in all.iter().take(22) {
+        println!(
+            "  {:<20} {:>5} times {:>9.3} ms  {:>4.1} %",
+            spent.kernel,
+            spent.times,
+            1e3 * spent.seconds,
+            100.0 * spent.seconds / sum
+        );
+    }
+}
+
+/// One prompt, in steps.
+fn prefill(rig: &mut Rig<Cuda>, first: usize, until: usize, prompt: &[u32], what: &str) {
+    let from = Instant::now();
+    for at in (first..until).step_by(CHUNK) {
+        let start = at % (15 * CHUNK);
+        let part = &prompt[start..start + CHUNK];
+        let logits = rig.step(&[(0, at as u32, part, Outputs::Last)]);
+        assert!(logits[0].iter().all(|l| l.is_finite()));
+    }
+    println!(
+        "prefill {first}..{until} ({what}): {:.0} t/s",
+        (until - first) as f64 / from.elapsed().as_secs_f64()
+    );
 }
 
 /// Median time of single steps.
-fn decode(rig: &mut Rig<Cuda>, at: &mut usize, prompt: &[u32]) {
-    let mut times: Vec<f64> = (0..24)
-        .map(|_| {
+fn decode(rig: &mut Rig<Cuda>, at: usize, prompt: &[u32], profile: bool) {
+    let step = |rig: &mut Rig<Cuda>, at: usize| {
+        let start = at % prompt.len();
+        let token = &prompt[start..=start];
+        let logits = rig.step(&[(0, at as u32, token, Outputs::Last)]);
+        assert!(check::argmax(&logits[0]).1.is_finite());
+    };
+    let mut times: Vec<f64> = (at..at + 40)
+        .map(|at| {
             let from = Instant::now();
-            let logits = rig.step(&[(0, *at as u32, &prompt[*at..*at + 1], Outputs::Last)]);
-            assert!(check::argmax(&logits[0]).1.is_finite());
-            *at += 1;
+            step(rig, at);
             from.elapsed().as_secs_f64()
         })
         .collect();
     times.sort_by(f64::total_cmp);
     println!(
-        "decode at {at}: {:.1} t/s ({:.2} ms)",
-        1.0 / times[12],
-        1e3 * times[12]
+        "decode at {at}: {:.1} t/s ({:.2} ms, best {:.2})",
+        1.0 / times[20],
+        1e3 * times[20],
+        1e3 * times[0]
     );
+    if profile {
+        measured(rig, "one token", |rig| step(rig, at + 40));
+    }
 }
 
-/// Eight sessions, one token each a step.
-fn together(rig: &mut Rig<Cuda>, prompt: &[u32]) {
-    for slot in 1..8 {
-        rig.step(&[(slot, 0, &prompt[..512], Outputs::None)]);
+/// Many sessions, one token each a step.
+fn together(rig: &mut Rig<Cuda>, prompt: &[u32], profile: bool) {
+    for slot in 1..=SESSIONS {
+        rig.step(&[(slot, 0, &prompt[..CHUNK], Outputs::None)]);
     }
-    for sessions in [1, 2, 4, 7] {
-        let mut times: Vec<f64> = (0..12)
-            .map(|step| {
-                let token = [prompt[step]];
-                let runs: Vec<_> = (1..=sessions)
-                    .map(|slot| (slot, 512 + step as u32, &token[..], Outputs::Last))
-                    .collect();
+    for sessions in [1, 2, 4, 8, 16, 32, 64] {
+        let mut step = CHUNK as u32;
+        let mut one = |rig: &mut Rig<Cuda>| {
+            let tokens: Vec<[u32; 1]> = (1..=sessions)
+                .map(|slot| [prompt[(997 * slot + step) as usize % prompt.len()]])
+                .collect();
+            let runs: Vec<_> = (1..=sessions)
+                .map(|slot| (slot, step, &tokens[slot as usize - 1][..], Outputs::Last))
+                .collect();
+            step += 1;
+            rig.step(&runs);
+        };
+        let mut times: Vec<f64> = (0..16)
+            .map(|_| {
                 let from = Instant::now();
-                rig.step(&runs);
+                one(rig);
                 from.elapsed().as_secs_f64()
             })
             .collect();
         times.sort_by(f64::total_cmp);
         println!(
-            "{sessions} sessions at 0.5k: {:.1} t/s in sum",
-            f64::from(sessions) / times[6]
+            "{sessions} sessions at 2k: {:.1} t/s in sum ({:.2} ms)",
+            f64::from(sessions) / times[8],
+            1e3 * times[8]
         );
+        if profile && sessions == 16 {
+            measured(rig, "16 sessions", &mut one);
+        }
     }
 }

@@ -3,23 +3,10 @@
 // A warp carries two heads: sixteen channels of each a lane. Rows are decoded into shared memory, a
 // tile at a time. With few rows in the plan each row's list is cut into parts, so that the card is
 // full; a second kernel joins them.
-#include "rows.cuh"
+#include "seen.cuh"
 
 constexpr int ATTEND_WARPS = 8, WARP_HEADS = 2, BLOCK_HEADS = ATTEND_WARPS * WARP_HEADS,
               TILE_SEEN = 16;
-
-// The latent row that is number `i` among those a row of the plan sees: window first, then
-// compressed.
-__device__ inline const uint8_t *seen_row(const Memory &m, const Place &at, const Row &row,
-                                          uint32_t first, uint32_t in_window, uint32_t i,
-                                          const uint32_t *picks) {
-    if (i >= in_window)
-        return page_row(m, at, row.slot, picks ? picks[i - in_window] : i - in_window, false);
-    uint32_t pos = first + i;
-    if (pos >= row.run_pos)
-        return m.fresh + (uint64_t)(row.run_row + pos - row.run_pos) * m.latent_bytes;
-    return ring_row(m, at, row.slot, pos);
-}
 
 // parts[row][part][head]: largest score and sum of exponentials, then the weighted sum of rows in
 // `sums`.
@@ -31,17 +18,11 @@ extern "C" __global__ void __launch_bounds__(32 * ATTEND_WARPS)
     uint32_t number = blockIdx.x, lane = threadIdx.x % 32;
     uint32_t head = blockIdx.y * BLOCK_HEADS + threadIdx.x / 32 * WARP_HEADS;
     Row row = rows[number];
-    uint32_t first = row.pos + 1 > memory.window ? row.pos + 1 - memory.window : 0;
-    if (draft)
-        first = max(first, row.draft_first);
-    uint32_t in_window = row.pos + 1 - first;
-    uint32_t compressed = picks ? counts[number] : at.ratio ? (row.pos + 1) / at.ratio : 0;
-    uint32_t all = in_window + compressed;
+    Seen seen(memory, row, at, draft, picks, counts, picks_width, number);
+    uint32_t all = seen.all;
     // Whole tiles a part.
     uint32_t share = ((all + gridDim.z - 1) / gridDim.z + TILE_SEEN - 1) / TILE_SEEN * TILE_SEEN;
     uint32_t begin = min(blockIdx.z * share, all), end = min(begin + share, all);
-    if (picks)
-        picks += (uint64_t)number * picks_width;
     float4 query[WARP_HEADS][4], sum[WARP_HEADS][4];
     float top[WARP_HEADS], total[WARP_HEADS];
     for (int h = 0; h < WARP_HEADS; h++) {
@@ -61,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(32 * ATTEND_WARPS)
         __syncthreads();
         for (uint32_t r = threadIdx.x / ROW_THREADS; r < count;
              r += 32 * ATTEND_WARPS / ROW_THREADS) {
-            const uint8_t *stored = seen_row(memory, at, row, first, in_window, base + r, picks);
+            const uint8_t *stored = seen.row(memory, at, row, base + r);
             tile[r][threadIdx.x % ROW_THREADS] =
                 read_latent(memory, stored, threadIdx.x % ROW_THREADS);
         }

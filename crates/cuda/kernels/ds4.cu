@@ -10,3 +10,7 @@
 #include "attend.cu"
 #include "route.cu"
 #include "experts.cu"
+#include "tiles.cu"
+#include "enter_tiles.cu"
+#include "score_tiles.cu"
+#include "attend_tiles.cu"

@@ -96,56 +96,81 @@ __device__ void down(float *y, const float *hidden, const float *shared, Weight 
 EXPERTS(F32)
 EXPERTS(F16) EXPERTS(BF16) EXPERTS(Q8_0) EXPERTS(Q2_K) EXPERTS(Q4_K) EXPERTS(IQ2_XXS) EXPERTS(MXFP4)
 
-    constexpr int GROUP_THREADS = 1024;
+    constexpr int GATHER_WARPS = 16, MOST_EXPERTS = 1024;
 
 // Gathers the picks of `n` rows by expert, in order of rows, and cuts the lists into tiles. One
-// block; a thread an expert.
-extern "C" __global__ void gather_picks(const uint32_t *ids, const float *weights, uint32_t n,
-                                        uint32_t used, uint32_t experts, uint32_t *token_of,
-                                        float *weight_of, uint32_t *place_of, Tile *tiles,
-                                        uint32_t *tile_count) {
-    __shared__ uint32_t batch[GROUP_THREADS], starts[GROUP_THREADS + 1],
-        tile_starts[GROUP_THREADS + 1];
-    uint32_t t = threadIdx.x, picks = n * used, count = 0;
-    for (uint32_t base = 0; base < picks; base += GROUP_THREADS) {
-        if (base + t < picks)
-            batch[t] = ids[base + t];
-        __syncthreads();
-        for (uint32_t i = 0; i < min(picks - base, (uint32_t)GROUP_THREADS); i++)
-            count += batch[i] == t;
-        __syncthreads();
-    }
-    if (t < experts)
-        starts[t + 1] = count;
+// block: each warp counts, then places, a stretch of the picks.
+extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
+    gather_picks(const uint32_t *ids, const float *weights, uint32_t n, uint32_t used,
+                 uint32_t experts, uint32_t *token_of, float *weight_of, uint32_t *place_of,
+                 Tile *tiles, uint32_t *tile_count) {
+    extern __shared__ uint32_t counts[]; // of each warp, by expert
+    __shared__ uint32_t starts[MOST_EXPERTS + 1], tile_starts[MOST_EXPERTS + 1];
+    uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, picks = n * used;
+    uint32_t share = (picks + 32 * GATHER_WARPS - 1) / (32 * GATHER_WARPS) * 32;
+    uint32_t begin = min(warp * share, picks), end = min(begin + share, picks);
+    for (uint32_t i = t; i < experts * GATHER_WARPS; i += blockDim.x)
+        counts[i] = 0;
     __syncthreads();
-    if (t == 0) {
-        starts[0] = tile_starts[0] = 0;
-        for (uint32_t e = 0; e < experts; e++) {
-            tile_starts[e + 1] = tile_starts[e] + (starts[e + 1] + TILE_TOKENS - 1) / TILE_TOKENS;
-            starts[e + 1] += starts[e];
+    // Visits the warp's picks in order; `visit` learns how many of the same expert came before.
+    auto each = [&](auto visit) {
+        for (uint32_t base = begin; base < end; base += 32) {
+            uint32_t i = base + lane, id = i < end ? ids[i] : ~0u;
+            uint32_t same = __match_any_sync(~0u, id), earlier = __popc(same & ((1u << lane) - 1));
+            uint32_t *count = counts + warp * experts + id;
+            uint32_t before = i < end ? *count + earlier : 0;
+            __syncwarp();
+            if (i < end && earlier == 0)
+                *count += __popc(same);
+            __syncwarp();
+            if (i < end)
+                visit(i, id, before);
         }
-        *tile_count = tile_starts[experts];
+    };
+    each([](uint32_t, uint32_t, uint32_t) {});
+    __syncthreads();
+    for (uint32_t e = t; e < experts; e += blockDim.x) {
+        uint32_t sum = 0;
+        for (int w = 0; w < GATHER_WARPS; w++) {
+            uint32_t count = counts[w * experts + e];
+            counts[w * experts + e] = sum;
+            sum += count;
+        }
+        starts[e + 1] = sum;
+        tile_starts[e + 1] = (sum + TILE_TOKENS - 1) / TILE_TOKENS;
     }
     __syncthreads();
-    uint32_t place = t < experts ? starts[t] : 0;
-    if (t < experts)
-        for (uint32_t i = 0; i < tile_starts[t + 1] - tile_starts[t]; i++)
-            tiles[tile_starts[t] + i] = {t, place + i * TILE_TOKENS,
-                                         min(count - i * TILE_TOKENS, (uint32_t)TILE_TOKENS), 0};
-    for (uint32_t base = 0; base < picks; base += GROUP_THREADS) {
-        __syncthreads();
-        if (base + t < picks)
-            batch[t] = ids[base + t];
-        __syncthreads();
-        if (t >= experts)
-            continue;
-        for (uint32_t i = 0; i < min(picks - base, (uint32_t)GROUP_THREADS); i++)
-            if (batch[i] == t) {
-                token_of[place] = (base + i) / used;
-                weight_of[place] = weights[base + i];
-                place_of[base + i] = place++;
+    if (warp < 2) {
+        uint32_t *list = warp ? tile_starts : starts, sum = 0;
+        if (lane == 0)
+            list[0] = 0;
+        for (uint32_t base = 1; base <= experts; base += 32) {
+            uint32_t v = base + lane <= experts ? list[base + lane] : 0;
+            for (int step = 1; step < 32; step *= 2) {
+                uint32_t other = __shfl_up_sync(~0u, v, step);
+                v += lane >= step ? other : 0;
             }
+            v += sum;
+            if (base + lane <= experts)
+                list[base + lane] = v;
+            sum = __shfl_sync(~0u, v, 31);
+        }
     }
+    __syncthreads();
+    if (t == 0)
+        *tile_count = tile_starts[experts];
+    for (uint32_t e = t; e < experts; e += blockDim.x)
+        for (uint32_t i = 0; i < tile_starts[e + 1] - tile_starts[e]; i++) {
+            uint32_t start = starts[e] + i * TILE_TOKENS;
+            tiles[tile_starts[e] + i] = {e, start, min(starts[e + 1] - start, (uint32_t)TILE_TOKENS),
+                                         0};
+        }
+    each([&](uint32_t i, uint32_t id, uint32_t before) {
+        uint32_t place = starts[id] + before;
+        token_of[place] = i / used;
+        weight_of[place] = weights[i];
+        place_of[i] = place;
+    });
 }
 
 // gate = swiglu(gate, up), times each row's weight where there is one.

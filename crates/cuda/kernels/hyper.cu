@@ -1,5 +1,5 @@
 // Hyper-connections: how the four residual streams are read, written and mixed.
-#include "common.cuh"
+#include "hyper.cuh"
 
 __device__ float inverse_rms(const float *x, uint32_t width, float epsilon) {
     float squares = 0;
@@ -24,31 +24,8 @@ extern "C" __global__ void hyper_enter(float *x, float *mix, const float *stream
     raw += row * 24;
     mix += row * 20;
     float share = inverse_rms(streams, STREAMS * width, norm_epsilon);
-    uint32_t t = threadIdx.x;
-    if (t < 32) {
-        uint32_t i = t % 16;
-        if (t < 4)
-            pre[t] = sigmoid(raw[t] * share * scale[0] + base[t]) + epsilon;
-        if (t >= 4 && t < 8)
-            mix[t - 4] = 2.f * sigmoid(raw[t] * share * scale[1] + base[t]);
-        // Lane 4 r + w holds comb[r][w]: lanes 1 and 2 apart share a row, 4 and 8 apart a column.
-        auto over = [](float v, int a, int b) {
-            v += __shfl_xor_sync(~0u, v, a);
-            return v + __shfl_xor_sync(~0u, v, b);
-        };
-        float v = raw[8 + i] * share * scale[2] + base[8 + i];
-        float top = fmaxf(v, __shfl_xor_sync(~0u, v, 1));
-        top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-        float e = expf(v - top);
-        float c = e / over(e, 1, 2) + epsilon;
-        c = c / (over(c, 4, 8) + epsilon);
-        for (uint32_t round = 1; round < rounds; round++) {
-            c = c / (over(c, 1, 2) + epsilon);
-            c = c / (over(c, 4, 8) + epsilon);
-        }
-        if (t < 16)
-            mix[4 + i] = c;
-    }
+    if (threadIdx.x < 32)
+        mix_weights(pre, mix, raw, share, scale, base, rounds, epsilon);
     __syncthreads();
     collapse(x + row * width, streams, pre, width);
 }

@@ -1,9 +1,11 @@
 //! Rows of floats and picks on the card.
 
+use std::cell::Cell;
+
 use ds4_model::RowSet;
 
 use crate::Error;
-use crate::device::Mem;
+use crate::device::{Mem, Ptr};
 
 /// Rows of `width` floats, one for each row of the plan or for each that wants logits.
 #[derive(Debug)]
@@ -11,16 +13,28 @@ pub struct Buffer {
     pub(crate) rows: RowSet,
     pub(crate) width: usize,
     pub(crate) mem: Mem,
+    /// The same rows as binary16, for tensor cores, where some product may want them.
+    pub(crate) half: Option<Mem>,
+    /// Whether `half` holds what `mem` holds.
+    pub(crate) halved: Cell<bool>,
 }
 
 impl Buffer {
+    /// Where an operation writes its result.
+    pub(crate) fn out(&mut self) -> Ptr {
+        self.halved.set(false);
+        self.mem.ptr()
+    }
+
     /// Sets the first rows; tests begin in the middle of the model with it.
     pub fn fill(&mut self, rows: &[f32]) -> Result<(), Error> {
+        self.halved.set(false);
         self.mem.write(0, rows)
     }
 
     /// Makes every value a NaN; tests see by it what a kernel did not write.
     pub fn poison(&mut self) -> Result<(), Error> {
+        self.halved.set(false);
         self.mem.fill(0xff)
     }
 }

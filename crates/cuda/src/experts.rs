@@ -4,7 +4,7 @@
 use ds4_model::weights::Ffn;
 
 use crate::device::Ptr;
-use crate::kernels::FEW;
+use crate::kernels::{FEW, tile_bytes};
 use crate::product::{Rows, Tiles};
 use crate::work::TILE_TOKENS;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
@@ -13,6 +13,22 @@ impl Cuda {
     /// The shared expert's result, into its working buffer.
     pub(crate) fn shared_expert(&self, x: &Buffer, n: usize, w: &Ffn<Tensor>) -> Result<(), Error> {
         let (work, f) = (&self.work.experts, self.shape.expert_width);
+        if self.by_halves(n) && w.gate.format == w.up.format {
+            let tokens = Tiles {
+                list: Ptr::NULL,
+                count: Ptr::NULL,
+                most: n.div_ceil(TILE_TOKENS),
+            };
+            let hidden = work.shared_hidden.ptr();
+            self.gated_tiles(
+                hidden,
+                (x, n, Ptr::NULL),
+                (&w.gate, &w.up),
+                tokens,
+                Ptr::NULL,
+            )?;
+            return self.tiles(work.shared.ptr(), hidden, n, &w.down, 1, 1);
+        }
         let rows = Rows::dense(x.mem.ptr(), n, x.width);
         self.product(work.shared_gate.ptr(), rows, &w.gate, 1)?;
         self.product(work.shared_up.ptr(), rows, &w.up, 1)?;
@@ -80,8 +96,8 @@ impl Cuda {
         self.device.launch(
             self.kernels.gather_picks,
             [1, 1, 1],
-            [1024, 1],
-            0,
+            [512, 1],
+            16 * 4 * experts,
             &[
                 &picks.ids.ptr(),
                 &picks.weights.ptr(),
@@ -101,15 +117,11 @@ impl Cuda {
             count: work.tile_count.ptr(),
             most: count / TILE_TOKENS + self.shape.experts.min(count),
         };
-        let gathered = Rows {
-            gather: work.token_of.ptr(),
-            ..Rows::dense(x.mem.ptr(), count, x.width)
-        };
-        self.product_of_experts(work.gate.ptr(), gathered, &w.gate, tiles)?;
-        self.product_of_experts(work.up.ptr(), gathered, &w.up, tiles)?;
-        self.gate(work.gate.ptr(), work.up.ptr(), work.weight_of.ptr(), count)?;
-        let hidden = Rows::dense(work.gate.ptr(), count, self.shape.expert_width);
-        self.product_of_experts(work.down.ptr(), hidden, &w.down, tiles)?;
+        if self.by_halves(n) {
+            self.expert_tiles(x, count, w, tiles)?;
+        } else {
+            self.expert_products(x, count, w, tiles)?;
+        }
         let width = y.width as u32;
         self.device.launch(
             self.kernels.combine,
@@ -123,6 +135,86 @@ impl Cuda {
                 &work.place_of.ptr(),
                 &used,
                 &width,
+            ],
+        )
+    }
+
+    /// Gate, up and down of `count` gathered picks, as floats.
+    fn expert_products(
+        &self,
+        x: &Buffer,
+        count: usize,
+        w: &Ffn<Tensor>,
+        tiles: Tiles,
+    ) -> Result<(), Error> {
+        let work = &self.work.experts;
+        let gathered = Rows {
+            gather: work.token_of.ptr(),
+            ..Rows::dense(x.mem.ptr(), count, x.width)
+        };
+        self.product_of_experts(work.gate.ptr(), gathered, &w.gate, tiles)?;
+        self.product_of_experts(work.up.ptr(), gathered, &w.up, tiles)?;
+        self.gate(work.gate.ptr(), work.up.ptr(), work.weight_of.ptr(), count)?;
+        let hidden = Rows::dense(work.gate.ptr(), count, self.shape.expert_width);
+        self.product_of_experts(work.down.ptr(), hidden, &w.down, tiles)
+    }
+
+    /// The same on tensor cores.
+    fn expert_tiles(
+        &self,
+        x: &Buffer,
+        count: usize,
+        w: &Ffn<Tensor>,
+        tiles: Tiles,
+    ) -> Result<(), Error> {
+        let work = &self.work.experts;
+        let hidden = work.hidden.ptr();
+        let x = (x, count, work.token_of.ptr());
+        self.gated_tiles(hidden, x, (&w.gate, &w.up), tiles, work.weight_of.ptr())?;
+        let rows = w.down.rows;
+        self.device.launch(
+            self.kernels.of(w.down.format).tiles_down,
+            [rows.div_ceil(128) as u32, tiles.most as u32, 1],
+            [128, 1],
+            tile_bytes(TILE_TOKENS as u32),
+            &[
+                &work.down.ptr(),
+                &hidden,
+                &w.down.weight(),
+                &(rows as u32),
+                &tiles.list,
+                &tiles.count,
+            ],
+        )
+    }
+
+    /// swiglu(gate x, up x), times weights where there are any, as binary16; `x` is rows, how many,
+    /// and which ones.
+    fn gated_tiles(
+        &self,
+        hidden: Ptr,
+        (x, count, gather): (&Buffer, usize, Ptr),
+        (gate, up): (&Tensor, &Tensor),
+        tiles: Tiles,
+        weights: Ptr,
+    ) -> Result<(), Error> {
+        let x = self.half(x)?;
+        self.device.launch(
+            self.kernels.of(gate.format).tiles_gated,
+            [gate.rows.div_ceil(64) as u32, tiles.most as u32, 1],
+            [128, 1],
+            tile_bytes(TILE_TOKENS as u32),
+            &[
+                &hidden,
+                &x,
+                &gate.weight(),
+                &up.weight(),
+                &(count as u32),
+                &gather,
+                &tiles.list,
+                &tiles.count,
+                &weights,
+                &self.shape.swiglu_limit,
             ],
         )
     }

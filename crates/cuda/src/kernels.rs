@@ -6,6 +6,7 @@ use ds4_gguf::Format;
 
 use crate::Error;
 use crate::device::{Device, Kernel};
+use crate::work::TILE_TOKENS;
 
 /// Formats that matrices come in, in the order of [`Kernels::of`].
 const FORMATS: [Format; 8] = [
@@ -31,6 +32,17 @@ pub(crate) struct OfFormat {
     pub(crate) matmul: Kernel,
     pub(crate) gate_up: Kernel,
     pub(crate) down: Kernel,
+    /// On tensor cores: dense, and of experts inward and outward.
+    pub(crate) tiles: Kernel,
+    pub(crate) tiles_gated: Kernel,
+    pub(crate) tiles_down: Kernel,
+    /// Tokens of a dense tile.
+    pub(crate) tile_tokens: u32,
+}
+
+/// Bytes of shared memory that tiles of this many tokens take.
+pub(crate) const fn tile_bytes(tokens: u32) -> u32 {
+    3 * tokens * 256
 }
 
 macro_rules! kernels {
@@ -76,6 +88,10 @@ kernels!(
     gather_picks,
     gated,
     combine,
+    to_half,
+    hyper_enter_tiles,
+    score_tiles,
+    attend_tiles,
 );
 
 impl Kernels {
@@ -90,7 +106,17 @@ impl OfFormat {
     fn new(device: &Arc<Device>, format: Format) -> Result<Self, Error> {
         let kernel = |name: &str| device.kernel(&format!("{name}_{format}"));
         let few = |rows: usize| device.kernel(&format!("matvec_{format}_{rows}"));
+        let tile_tokens = if format == Format::Q8_0 { 128 } else { 64 };
+        let tiles = |name: &str, tokens| {
+            let tiles = kernel(name)?;
+            device.allow_shared(tiles, tile_bytes(tokens))?;
+            Ok::<_, Error>(tiles)
+        };
         Ok(Self {
+            tiles: tiles("tiles", tile_tokens)?,
+            tiles_gated: tiles("tiles_gated", TILE_TOKENS as u32)?,
+            tiles_down: tiles("tiles_down", TILE_TOKENS as u32)?,
+            tile_tokens,
             embed: kernel("embed")?,
             matvec: [few(1)?, few(2)?, few(4)?, few(8)?],
             matmul: kernel("matmul")?,

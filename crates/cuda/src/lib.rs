@@ -14,6 +14,7 @@
 //! | `tensor` | weights, split into planes of codes and of scales |
 //! | `layout` | structures shared with the kernels |
 //! | `memory` | plans, page tables, frontiers |
+//! | `queue` | launches as data, so that steps may be replayed |
 //! | `ops`, `product`, `experts` | the operations |
 
 #![allow(
@@ -30,6 +31,7 @@ mod layout;
 mod memory;
 mod ops;
 mod product;
+mod queue;
 mod tensor;
 mod work;
 
@@ -43,15 +45,27 @@ use crate::tensor::Loader;
 use crate::work::Work;
 
 pub use buffer::{Buffer, Picks};
-pub use device::Device;
+pub use device::{Device, Spent};
 pub use error::Error;
 pub use tensor::Tensor;
+
+/// How activations meet weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// As floats throughout.
+    Float,
+    /// Both rounded to binary16, eleven bits, on tensor cores; sums are floats. Router and
+    /// hyper-connections keep 22 bits.
+    Half,
+}
 
 /// How a CUDA backend is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Which card.
     pub card: usize,
+    /// How activations meet weights.
+    pub arithmetic: Arithmetic,
     /// How rows are stored.
     pub rows: RowFormat,
     /// Whether rows are rounded as trained.
@@ -77,6 +91,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             card: 0,
+            arithmetic: Arithmetic::Half,
             rows: RowFormat::Packed,
             rounding: Rounding::Model,
             draft: false,
@@ -113,6 +128,10 @@ impl Cuda {
         let kernels = Kernels::new(&device)?;
         let query_bytes = (shape.index_heads * shape.index_width * 4) as u32;
         device.allow_shared(kernels.index_score, query_bytes)?;
+        device.allow_shared(kernels.gather_picks, 64 * shape.experts as u32)?;
+        if product::ATTEND_SHARED <= device.shared() {
+            device.allow_shared(kernels.attend_tiles, product::ATTEND_SHARED)?;
+        }
         let geometry = KvGeometry::new(&shape, options.rows, options.draft);
         let work = Work::new(&device, &shape, &options)?;
         let frequencies = Frequencies::new(&shape.rope, shape.rotary);

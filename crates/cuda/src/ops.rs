@@ -1,13 +1,17 @@
 //! The operations, each over the rows of the current plan: every one gives the card a kernel or two
 //! and returns.
 
+use std::cell::Cell;
+
+use ds4_gguf::Format;
 use ds4_model::weights::{Compressor, Ffn, Hyper, Router};
-use ds4_model::{Ops, Ratio, RowSet, Seen, Site, Stream};
+use ds4_model::{Ops, Ratio, RowFormat, RowSet, Seen, Site, Stream};
 
 use crate::device::{Mem, Ptr};
-use crate::product::Rows;
+use crate::kernels::FEW;
+use crate::product::{ATTEND_SHARED, Rows};
 use crate::work::PARTS;
-use crate::{Buffer, Cuda, Error, Picks, Tensor};
+use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
 type Done = Result<(), Error>;
 
@@ -32,7 +36,15 @@ impl Ops for Cuda {
             RowSet::Outputs => self.options.max_outputs,
         };
         let mem = Mem::of::<f32>(&self.device, "buffers", capacity * width)?;
-        Ok(Buffer { rows, width, mem })
+        let halves = self.options.arithmetic == Arithmetic::Half && capacity > FEW;
+        let half = || Mem::of::<u16>(&self.device, "buffers", capacity * width);
+        Ok(Buffer {
+            rows,
+            width,
+            mem,
+            half: halves.then(half).transpose()?,
+            halved: Cell::new(false),
+        })
     }
 
     fn picks(&mut self, width: usize) -> Result<Picks, Error> {
@@ -52,7 +64,7 @@ impl Ops for Cuda {
             [groups.div_ceil(64), self.n(), 1],
             [64, 1],
             0,
-            &[&x.mem.ptr(), &table.weight(), &self.work.rows.ptr()],
+            &[&x.out(), &table.weight(), &self.work.rows.ptr()],
         )
     }
 
@@ -63,7 +75,7 @@ impl Ops for Cuda {
             [width.div_ceil(256), self.n(), 1],
             [256, 1],
             0,
-            &[&streams.mem.ptr(), &x.mem.ptr(), &width],
+            &[&streams.out(), &x.mem.ptr(), &width],
         )
     }
 
@@ -74,7 +86,7 @@ impl Ops for Cuda {
             [count.div_ceil(256) as u32, 1, 1],
             [256, 1],
             0,
-            &[&streams.mem.ptr(), &more.mem.ptr(), &count],
+            &[&streams.out(), &more.mem.ptr(), &count],
         )
     }
 
@@ -85,6 +97,27 @@ impl Ops for Cuda {
         streams: &Buffer,
         hc: &Hyper<Tensor>,
     ) -> Done {
+        if self.by_halves(self.plan.len()) && hc.mix.format == Format::F16 {
+            return self.device.launch(
+                self.kernels.hyper_enter_tiles,
+                [self.n().div_ceil(16), 1, 1],
+                [256, 1],
+                0,
+                &[
+                    &x.out(),
+                    &mix.out(),
+                    &streams.mem.ptr(),
+                    &hc.mix.weight(),
+                    &hc.scale.plain(),
+                    &hc.base.plain(),
+                    &self.n(),
+                    &(x.width as u32),
+                    &(self.shape.sinkhorn_rounds as u32),
+                    &self.shape.norm_epsilon,
+                    &self.shape.hyper_epsilon,
+                ],
+            );
+        }
         let rows = Rows::dense(streams.mem.ptr(), self.plan.len(), streams.width);
         self.product(self.work.raw.ptr(), rows, &hc.mix, 1)?;
         self.device.launch(
@@ -93,8 +126,8 @@ impl Ops for Cuda {
             [512, 1],
             0,
             &[
-                &x.mem.ptr(),
-                &mix.mem.ptr(),
+                &x.out(),
+                &mix.out(),
                 &streams.mem.ptr(),
                 &self.work.raw.ptr(),
                 &hc.scale.plain(),
@@ -114,7 +147,7 @@ impl Ops for Cuda {
             [width.div_ceil(128), self.n(), 1],
             [128, 1],
             0,
-            &[&streams.mem.ptr(), &y.mem.ptr(), &mix.mem.ptr(), &width],
+            &[&streams.out(), &y.mem.ptr(), &mix.mem.ptr(), &width],
         )
     }
 
@@ -131,7 +164,7 @@ impl Ops for Cuda {
             [512, 1],
             0,
             &[
-                &x.mem.ptr(),
+                &x.out(),
                 &streams.mem.ptr(),
                 &self.work.outputs.ptr(),
                 &self.work.raw.ptr(),
@@ -152,7 +185,7 @@ impl Ops for Cuda {
             [256, 1],
             0,
             &[
-                &out.mem.ptr(),
+                &out.out(),
                 &x.mem.ptr(),
                 &weight.plain(),
                 &(weight.cols as u32),
@@ -163,7 +196,7 @@ impl Ops for Cuda {
 
     fn matmul(&mut self, out: &mut Buffer, x: &Buffer, w: &Tensor) -> Done {
         let rows = self.rows(x) * x.width / w.cols;
-        self.product(out.mem.ptr(), Rows::dense(x.mem.ptr(), rows, w.cols), w, 1)
+        self.dense(out.out(), x, rows, w, 1)
     }
 
     fn query_heads(&mut self, q: &mut Buffer, at: Site) -> Done {
@@ -173,12 +206,7 @@ impl Ops for Cuda {
             [self.n() * heads, 1, 1],
             [ROW_THREADS, 1],
             0,
-            &[
-                &q.mem.ptr(),
-                &self.angles(at),
-                &heads,
-                &self.shape.norm_epsilon,
-            ],
+            &[&q.out(), &self.angles(at), &heads, &self.shape.norm_epsilon],
         )
     }
 
@@ -270,7 +298,7 @@ impl Ops for Cuda {
             [128, 1],
             0,
             &[
-                &q.mem.ptr(),
+                &q.out(),
                 &self.angles(at),
                 &heads,
                 &count,
@@ -289,11 +317,23 @@ impl Ops for Cuda {
         let keep = self.shape.index_top_k.min(picks.width);
         let complete = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
         let most = self.plan.rows().iter().map(complete).max().unwrap_or(0);
+        // Steps of nearly the same length look alike, so that one may be the replay of another.
+        let bucket = most.next_power_of_two().max(1024);
+        let most = if most > keep {
+            bucket.min(128 * self.options.pages)
+        } else {
+            most
+        };
         let width = most.max(1) as u32;
         // As many rows at a time as there is room for their scores.
         let at_once = (self.work.score_count / width as usize).min(self.plan.len().max(1));
         let heads = self.shape.index_heads as u32;
         let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
+        let half = if self.by_halves(self.plan.len()) {
+            Some(self.half(q)?)
+        } else {
+            None
+        };
         for first in (0..self.plan.len()).step_by(at_once) {
             let count = at_once.min(self.plan.len() - first) as u32;
             let first = first as u32;
@@ -302,24 +342,46 @@ impl Ops for Cuda {
             } else {
                 0
             };
-            self.device.launch(
-                self.kernels.index_score,
-                [blocks, count, 1],
-                [SCORE_THREADS as u32, 1],
-                heads * self.shape.index_width as u32 * 4,
-                &[
-                    &scores,
-                    &q.mem.ptr(),
-                    &head_weights.mem.ptr(),
-                    &rows,
-                    &self.memory.args(),
-                    &self.memory.place(at.layer),
-                    &first,
-                    &heads,
-                    &width,
-                    &(keep as u32),
-                ],
-            )?;
+            if let Some(half) = half {
+                self.device.launch(
+                    self.kernels.score_tiles,
+                    [blocks, count.div_ceil(16), 1],
+                    [256, 1],
+                    0,
+                    &[
+                        &scores,
+                        &half,
+                        &head_weights.mem.ptr(),
+                        &rows,
+                        &self.memory.args(),
+                        &self.memory.place(at.layer),
+                        &first,
+                        &count,
+                        &heads,
+                        &width,
+                        &(keep as u32),
+                    ],
+                )?;
+            } else {
+                self.device.launch(
+                    self.kernels.index_score,
+                    [blocks, count, 1],
+                    [SCORE_THREADS as u32, 1],
+                    heads * self.shape.index_width as u32 * 4,
+                    &[
+                        &scores,
+                        &q.mem.ptr(),
+                        &head_weights.mem.ptr(),
+                        &rows,
+                        &self.memory.args(),
+                        &self.memory.place(at.layer),
+                        &first,
+                        &heads,
+                        &width,
+                        &(keep as u32),
+                    ],
+                )?;
+            }
             self.device.launch(
                 self.kernels.index_top,
                 [count, 1, 1],
@@ -359,6 +421,29 @@ impl Ops for Cuda {
             place.ratio = 0;
         }
         let count = self.shape.heads as u32;
+        let packed = self.memory.geometry.format == RowFormat::Packed;
+        if self.by_halves(n) && packed && ATTEND_SHARED <= self.device.shared() {
+            return self.device.launch(
+                self.kernels.attend_tiles,
+                [n as u32, count.div_ceil(64), 1],
+                [256, 1],
+                ATTEND_SHARED,
+                &[
+                    &heads.out(),
+                    &q.mem.ptr(),
+                    &self.work.rows.ptr(),
+                    &self.memory.args(),
+                    &place,
+                    &count,
+                    &ids,
+                    &counts,
+                    &width,
+                    &u32::from(at.layer == self.shape.layers()),
+                    &sinks.plain(),
+                    &self.angles(at),
+                ],
+            );
+        }
         let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
         self.device.launch(
             self.kernels.attend,
@@ -389,7 +474,7 @@ impl Ops for Cuda {
             [ROW_THREADS, 1],
             0,
             &[
-                &heads.mem.ptr(),
+                &heads.out(),
                 &states,
                 &sums,
                 &sinks.plain(),
@@ -415,8 +500,8 @@ impl Ops for Cuda {
     }
 
     fn output_groups(&mut self, low: &mut Buffer, heads: &Buffer, a: &Tensor) -> Done {
-        let rows = Rows::dense(heads.mem.ptr(), self.plan.len(), heads.width);
-        self.product(low.mem.ptr(), rows, a, self.shape.output_groups)
+        let groups = self.shape.output_groups;
+        self.dense(low.out(), heads, self.plan.len(), a, groups)
     }
 
     fn route(&mut self, picks: &mut Picks, logits: &Buffer, router: &Router<Tensor>) -> Done {
@@ -453,6 +538,7 @@ impl Ops for Cuda {
         routed: &Ffn<Tensor>,
         shared: &Ffn<Tensor>,
     ) -> Done {
+        y.out();
         self.mixture(y, x, picks, routed, shared)
     }
 }
@@ -464,7 +550,7 @@ impl Cuda {
     }
 
     /// Rows of a buffer in use.
-    fn rows(&self, buffer: &Buffer) -> usize {
+    pub(crate) fn rows(&self, buffer: &Buffer) -> usize {
         match buffer.rows {
             RowSet::All => self.plan.len(),
             RowSet::Outputs => self.plan.outputs().len(),

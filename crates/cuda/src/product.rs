@@ -1,12 +1,20 @@
 //! Matrix products: which kernel, over which grid.
 
+use ds4_gguf::Format;
+
 use crate::device::Ptr;
-use crate::kernels::FEW;
+use crate::kernels::{FEW, tile_bytes};
 use crate::work::TILE_TOKENS;
-use crate::{Cuda, Error, Tensor};
+use crate::{Arithmetic, Buffer, Cuda, Error, Tensor};
 
 /// Rows of a weight that a tile takes, as in `matmul.cu`.
 const TILE_ROWS: usize = 128;
+
+/// Shared memory of a block of `attend_tiles`.
+pub(crate) const ATTEND_SHARED: u32 = 150_016;
+
+/// Rows of a weight that a tile takes, as in `tiles.cu`.
+const WEIGHT_ROWS: usize = 128;
 
 /// Rows of activations on their way through a weight.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +50,96 @@ pub(crate) struct Tiles {
 }
 
 impl Cuda {
+    /// Whether products of `n` rows go by tensor cores.
+    pub(crate) fn by_halves(&self, n: usize) -> bool {
+        n > FEW && self.options.arithmetic == Arithmetic::Half
+    }
+
+    /// `out = x w^T` for `n` rows of a buffer, by whichever kernel suits.
+    pub(crate) fn dense(
+        &self,
+        out: Ptr,
+        x: &Buffer,
+        n: usize,
+        w: &Tensor,
+        groups: usize,
+    ) -> Result<(), Error> {
+        let stride = w.cols * groups;
+        if !self.by_halves(n) || (w.fine && w.format != Format::F16) {
+            return self.product(out, Rows::dense(x.mem.ptr(), n, stride), w, groups);
+        }
+        if w.fine {
+            self.to_half(self.work.fine.ptr(), x.mem.ptr(), w.cols, n, 2)?;
+            return self.tiles(out, self.work.fine.ptr(), n, w, groups, 2);
+        }
+        let half = self.half(x)?;
+        self.tiles(out, half, n, w, groups, 1)
+    }
+
+    /// The rows of a buffer as binary16.
+    pub(crate) fn half(&self, x: &Buffer) -> Result<Ptr, Error> {
+        let half = x.half.as_ref();
+        let half = half.expect("buffers whose rows meet weights have it").ptr();
+        if !x.halved.replace(true) {
+            self.to_half(half, x.mem.ptr(), x.width, self.rows(x), 1)?;
+        }
+        Ok(half)
+    }
+
+    fn to_half(
+        &self,
+        out: Ptr,
+        x: Ptr,
+        width: usize,
+        rows: usize,
+        passes: u32,
+    ) -> Result<(), Error> {
+        let count = (width * rows) as u64;
+        self.device.launch(
+            self.kernels.to_half,
+            [count.div_ceil(1024) as u32, 1, 1],
+            [256, 1],
+            0,
+            &[&out, &x, &(width as u32), &count, &passes],
+        )
+    }
+
+    /// `out = x w^T` on tensor cores, for rows of binary16.
+    pub(crate) fn tiles(
+        &self,
+        out: Ptr,
+        x: Ptr,
+        n: usize,
+        w: &Tensor,
+        groups: usize,
+        passes: u32,
+    ) -> Result<(), Error> {
+        let kernels = self.kernels.of(w.format);
+        let group_rows = w.rows / groups;
+        let stride = (w.cols * groups) as u32 * passes;
+        self.device.launch(
+            kernels.tiles,
+            [
+                group_rows.div_ceil(WEIGHT_ROWS) as u32,
+                (n as u32).div_ceil(kernels.tile_tokens),
+                groups as u32,
+            ],
+            [128, 1],
+            tile_bytes(kernels.tile_tokens),
+            &[
+                &out,
+                &x,
+                &w.weight(),
+                &(n as u32),
+                &stride,
+                &(w.rows as u32),
+                &Ptr::NULL,
+                &(group_rows as u32),
+                &passes,
+            ],
+        )
+    }
+
     /// `out = x w^T`, for a weight of `groups` blocks along its diagonal.
     pub(crate) fn product(
         &self,

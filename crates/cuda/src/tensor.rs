@@ -15,6 +15,8 @@ pub struct Tensor {
     pub(crate) format: Format,
     pub(crate) cols: usize,
     pub(crate) rows: usize,
+    /// Whether activations must keep more than eleven bits: choices depend on its products.
+    pub(crate) fine: bool,
     head: usize,
     mem: Arc<Mem>,
     grid: Arc<Mem>,
@@ -104,6 +106,13 @@ impl Loader {
 
     /// One tensor of the model, named by its path.
     pub(crate) fn tensor(&self, path: &str, tensor: &ds4_model::Tensor) -> Result<Tensor, Error> {
+        Ok(Tensor {
+            fine: path.ends_with("moe.gate"),
+            ..self.copy(path, tensor)?
+        })
+    }
+
+    fn copy(&self, path: &str, tensor: &ds4_model::Tensor) -> Result<Tensor, Error> {
         if is_floats(path) && tensor.format != Format::F32 {
             let mut values = vec![0.0f32; tensor.columns * tensor.rows * tensor.slabs];
             block::decode(tensor.format, tensor.bytes(), &mut values)
@@ -163,6 +172,7 @@ impl Loader {
             format,
             cols: tensor.columns,
             rows: tensor.rows,
+            fine: false,
             head,
             mem: Arc::new(mem),
             grid: self.grid.clone(),

@@ -37,6 +37,8 @@ pub(crate) struct Work {
     pub(crate) parts: Mem,
     pub(crate) sums: Mem,
     pub(crate) experts: Experts,
+    /// Rows as pairs of binary16, for the router.
+    pub(crate) fine: Mem,
 }
 
 /// Working memory of the experts; `picks` is rows times experts used.
@@ -45,6 +47,9 @@ pub(crate) struct Experts {
     /// `(picks, F)` each.
     pub(crate) gate: Mem,
     pub(crate) up: Mem,
+    /// `(picks, F)` and the shared expert's `(n, F)` as binary16.
+    pub(crate) hidden: Mem,
+    pub(crate) shared_hidden: Mem,
     /// `(picks, E)`.
     pub(crate) down: Mem,
     /// The shared expert's, `(n, F)`, `(n, F)`, `(n, E)`.
@@ -70,6 +75,7 @@ impl Work {
     ) -> Result<Self, Error> {
         let floats = |count| Mem::of::<f32>(device, "working buffers", count);
         let words = |count| Mem::of::<u32>(device, "working buffers", count);
+        let halves = |count| Mem::of::<u16>(device, "working buffers", count);
         let n = options.max_rows;
         let runs = n.min(options.slots);
         let windows = || Mem::of::<layout::Window>(device, "working buffers", n);
@@ -89,11 +95,14 @@ impl Work {
             left: floats(runs * 9 * shape.head_width)?,
             scores: floats(score_count)?,
             score_count,
+            fine: floats(n * e)?,
             parts: floats(2 * parts)?,
             sums: floats(parts * shape.head_width)?,
             experts: Experts {
                 gate: floats(picks * f)?,
                 up: floats(picks * f)?,
+                hidden: halves(picks * f)?,
+                shared_hidden: halves(n * f)?,
                 down: floats(picks * e)?,
                 shared_gate: floats(n * f)?,
                 shared_up: floats(n * f)?,

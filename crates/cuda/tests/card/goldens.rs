@@ -10,10 +10,18 @@ pub(crate) const CHECKS: &[Check] = &[
     ("mini exact", || exact(Model::Mini)),
     ("wide exact", || exact(Model::Wide)),
     ("mini rounded", || {
-        rounded(Model::Mini, RowFormat::F32);
-        rounded(Model::Mini, RowFormat::Packed);
+        rounded(Model::Mini, RowFormat::F32, Setup::PACKED);
+        rounded(Model::Mini, RowFormat::Packed, Setup::PACKED);
     }),
-    ("wide rounded", || rounded(Model::Wide, RowFormat::Packed)),
+    ("wide rounded", || {
+        rounded(Model::Wide, RowFormat::Packed, Setup::PACKED);
+    }),
+    ("mini rounded half", || {
+        rounded(Model::Mini, RowFormat::Packed, Setup::HALF);
+    }),
+    ("wide rounded half", || {
+        rounded(Model::Wide, RowFormat::Packed, Setup::HALF);
+    }),
     ("greedy tokens are the goldens", greedy),
     ("drafts are the goldens", drafts),
     ("every cut gives the goldens", cuts),
@@ -29,12 +37,9 @@ fn exact(model: Model) {
     assert!(distance.max < 5e-4 && distance.wrong == 0);
 }
 
-fn rounded(model: Model, rows: RowFormat) {
+fn rounded(model: Model, rows: RowFormat, setup: Setup) {
     let golden = model.whole(Mode::Rounded);
-    let setup = Setup {
-        rows,
-        ..Setup::PACKED
-    };
+    let setup = Setup { rows, ..setup };
     let found = on_card(setup, &self::golden(model)).prompt(0, &golden.prompt, 512);
     let distance = check::logits(&found, &golden.logits, f64::INFINITY);
     println!("  {model:?} rounded, {rows:?} rows: {distance:?}");
@@ -138,8 +143,13 @@ fn blocks() {
 
 /// Two runs of the same steps give the same bits.
 fn twice() {
+    same_bits(Setup::PACKED);
+    same_bits(Setup::HALF);
+}
+
+fn same_bits(setup: Setup) {
     let golden = Model::Mini.whole(Mode::Rounded);
-    let mut rig = on_card(Setup::PACKED, &self::golden(Model::Mini));
+    let mut rig = on_card(setup, &self::golden(Model::Mini));
     let mut first = Vec::new();
     for _ in 0..2 {
         rig.clear(0);

@@ -31,6 +31,28 @@ pub(crate) const CHECKS: &[Check] = &[
     ("parity f16", || {
         hold(Recipe::plain("f16", Format::F16), Setup::EXACT);
     }),
+    ("parity q2 half", || hold(Recipe::Q2, Setup::HALF)),
+    ("parity q4 half", || hold(Recipe::Q4, Setup::HALF)),
+    ("parity mxfp4 half", || hold(Recipe::MXFP4, Setup::HALF)),
+    ("parity float half", || hold(Recipe::FLOAT, Setup::HALF)),
+    ("parity f16 half", || {
+        hold(Recipe::plain("f16", Format::F16), Setup::HALF);
+    }),
+    ("parity q8_0 half, F32 rows", || {
+        hold(
+            Recipe::plain("q8_0", Format::Q8_0),
+            Setup {
+                rows: RowFormat::F32,
+                ..Setup::HALF
+            },
+        );
+    }),
+    ("parity q2 wide half", || {
+        hold_model(&bound(&synthetic::wide(), Recipe::Q2), Setup::HALF);
+    }),
+    ("parity q4 wide", || {
+        hold_model(&bound(&synthetic::wide(), Recipe::Q4), Setup::PACKED);
+    }),
     ("parity fails on other data", mutated),
 ];
 
@@ -74,12 +96,16 @@ fn run(rig: &mut Rig<Twin>, seed: u64) {
 /// The worst error of each operation, and whether all are within its limits.
 fn within(rig: &Rig<Twin>, setup: Setup) -> bool {
     let exact = setup.rounding == Setup::EXACT.rounding;
+    let half = setup.arithmetic == Setup::HALF.arithmetic;
     let mut all = true;
     for (op, worst) in &rig.backend.worst {
         // A code that falls to its other neighbour is a step of one in 8 or 16, in one channel of
         // many; of rows, the share of bytes that differ is counted.
         let limit = match *op {
             "index_heads" | "attend" | "window rows" | "page" if !exact => 5e-3,
+            // Eleven bits of both factors: a quarter of a thousandth each, two products deep.
+            "matmul" | "output_groups" if half => 6e-4,
+            "experts" if half => 1e-3,
             _ => 2e-5,
         };
         let good = *worst < limit;
@@ -103,8 +129,11 @@ fn within(rig: &Rig<Twin>, setup: Setup) -> bool {
 }
 
 fn hold(recipe: Recipe, setup: Setup) {
-    let model = bound(&synthetic::mini(), recipe);
-    let mut rig = twin(&model, &model.1, setup);
+    hold_model(&bound(&synthetic::mini(), recipe), setup);
+}
+
+fn hold_model(model: &(Shape, Weights<Tensor>), setup: Setup) {
+    let mut rig = twin(model, &model.1, setup);
     let seed = std::time::UNIX_EPOCH
         .elapsed()
         .unwrap()

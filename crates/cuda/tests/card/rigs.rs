@@ -9,6 +9,7 @@ use ds4_truth::{Model, Rig};
 /// What both backends are set up with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
+    pub(crate) arithmetic: ds4_cuda::Arithmetic,
     pub(crate) rows: RowFormat,
     pub(crate) rounding: Rounding,
     pub(crate) slots: usize,
@@ -19,6 +20,7 @@ pub(crate) struct Setup {
 impl Setup {
     /// Rows as F32, without roundings.
     pub(crate) const EXACT: Self = Self {
+        arithmetic: ds4_cuda::Arithmetic::Float,
         rows: RowFormat::F32,
         rounding: Rounding::None,
         slots: 2,
@@ -30,6 +32,12 @@ impl Setup {
         rows: RowFormat::Packed,
         rounding: Rounding::Model,
         ..Self::EXACT
+    };
+
+    /// The same on tensor cores.
+    pub(crate) const HALF: Self = Self {
+        arithmetic: ds4_cuda::Arithmetic::Half,
+        ..Self::PACKED
     };
 
     pub(crate) fn cpu(self, shape: &Shape) -> Cpu {
@@ -49,6 +57,7 @@ impl Setup {
 
     pub(crate) fn cuda(self, shape: &Shape) -> Cuda {
         let options = ds4_cuda::Options {
+            arithmetic: self.arithmetic,
             rows: self.rows,
             rounding: self.rounding,
             draft: true,

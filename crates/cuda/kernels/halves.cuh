@@ -1,0 +1,206 @@
+// Weights as pairs of binary16, for tensor cores.
+//
+// A `Raw` holds the bytes of 32 values and does nothing with them until `at` is called, so that a
+// loop may fetch the next ones while it works on these. `at(c)` gives values 4c to 4c + 3 as two
+// pairs, rounded to eleven bits.
+#pragma once
+#include "formats.cuh"
+
+__device__ inline uint32_t bits(__half2 v) { return *(const uint32_t *)&v; }
+__device__ inline __half2 pair(uint32_t v) { return *(const __half2 *)&v; }
+
+// Beyond the largest binary16 there is only that.
+__device__ inline float bounded(float v) { return fminf(fmaxf(v, -65504.f), 65504.f); }
+
+__device__ inline uint2 rounded(float4 v) {
+    return make_uint2(bits(__floats2half2_rn(v.x, v.y)), bits(__floats2half2_rn(v.z, v.w)));
+}
+
+// Bytes `a` and `b` of a word, which count from 0 to 255, as a pair.
+template <int SELECTOR>
+__device__ inline __half2 bytes(uint32_t word) {
+    // 0x64 above a byte makes 1024 plus that byte.
+    return __hsub2(pair(__byte_perm(word, 0x64646464, SELECTOR)), pair(0x64006400));
+}
+constexpr int LOW_BYTES = 0x4140, HIGH_BYTES = 0x4342;
+
+// Formats whose codes are places in a table.
+template <class Group>
+constexpr bool IN_GRID = false;
+template <>
+constexpr bool IN_GRID<IQ2_XXS> = true;
+
+// Formats that are plain values.
+template <class Group>
+struct Raw {
+    static constexpr bool AHEAD = false; // too large to hold twice
+    uint4 v[sizeof(Group) / 16];
+    __device__ void load(const Weight &w, uint64_t group) {
+        for (int i = 0; i < sizeof(Group) / 16; i++)
+            v[i] = load16(w.body + group * sizeof(Group) + 16 * i);
+    }
+    __device__ uint2 at(int c, const uint2 *) const {
+        return rounded(((const Group *)this)->at(c));
+    }
+};
+
+template <>
+struct Raw<F16> {
+    static constexpr bool AHEAD = false;
+    uint4 v[4];
+    __device__ void load(const Weight &w, uint64_t group) {
+        for (int i = 0; i < 4; i++)
+            v[i] = load16(w.body + group * 64 + 16 * i);
+    }
+    __device__ uint2 at(int c, const uint2 *) const {
+        return make_uint2(word(v[c / 2], c % 2 * 2), word(v[c / 2], c % 2 * 2 + 1));
+    }
+};
+
+template <>
+struct Raw<Q8_0> {
+    static constexpr bool AHEAD = true;
+    uint4 v[2];
+    uint32_t d;
+    __device__ void load(const Weight &w, uint64_t group) {
+        v[0] = load16(w.body + group * 32);
+        v[1] = load16(w.body + group * 32 + 16);
+        d = __ldg((const uint16_t *)w.head + group);
+    }
+    __device__ uint2 at(int c, const uint2 *) const {
+        uint32_t q = word(v[c / 4], c % 4) ^ 0x80808080;
+        __half2 scale = pair(d | d << 16), middle = pair(0x64806480);
+        __half2 a = __hsub2(pair(__byte_perm(q, 0x64646464, LOW_BYTES)), middle);
+        __half2 b = __hsub2(pair(__byte_perm(q, 0x64646464, HIGH_BYTES)), middle);
+        return make_uint2(bits(__hmul2(a, scale)), bits(__hmul2(b, scale)));
+    }
+};
+
+template <>
+struct Raw<Q2_K> {
+    static constexpr bool AHEAD = true;
+    uint4 v[2];
+    uint32_t scales, units, shift;
+    __device__ void load(const Weight &w, uint64_t group) {
+        uint64_t block = group / 8;
+        uint32_t s = group % 8;
+        const uint8_t *codes = w.body + block * 64 + 32 * (s / 4), *head = w.head + block * 20;
+        v[0] = load16(codes);
+        v[1] = load16(codes + 16);
+        scales = __ldg((const uint16_t *)(head + 2 * s));
+        units = __ldg((const uint32_t *)(head + 16));
+        shift = 2 * (s % 4);
+    }
+    __device__ uint2 at(int c, const uint2 *) const {
+        float2 unit = __half22float2(pair(units));
+        uint32_t both = scales >> (8 * (c / 4));
+        __half2 scale = __float2half2_rn(unit.x * (float)(both & 15));
+        __half2 min = __float2half2_rn(-unit.y * (float)(both >> 4 & 15));
+        uint32_t q = word(v[c / 4], c % 4) >> shift & 0x03030303;
+        return make_uint2(bits(__hfma2(bytes<LOW_BYTES>(q), scale, min)),
+                          bits(__hfma2(bytes<HIGH_BYTES>(q), scale, min)));
+    }
+};
+
+template <>
+struct Raw<Q4_K> {
+    static constexpr bool AHEAD = true;
+    uint4 v[2], head;
+    uint32_t j;
+    __device__ void load(const Weight &w, uint64_t group) {
+        uint64_t block = group / 8;
+        j = group % 8;
+        const uint8_t *codes = w.body + block * 128 + 32 * (j / 2);
+        v[0] = load16(codes);
+        v[1] = load16(codes + 16);
+        head = load16(w.head + block * 16);
+    }
+    __device__ uint2 at(int c, const uint2 *) const {
+        float2 unit = __half22float2(pair(head.x));
+        // Words y, z, w hold bytes s[0..4], s[4..8], s[8..12].
+        uint32_t at = 8 * (j & 3);
+        uint32_t low = head.y >> at & 255, high = head.z >> at & 255, rest = head.w >> at & 255;
+        uint32_t a = j < 4 ? low & 63 : (rest & 15) | (low >> 6 << 4);
+        uint32_t b = j < 4 ? high & 63 : (rest >> 4) | (high >> 6 << 4);
+        __half2 scale = __float2half2_rn(unit.x * (float)a);
+        __half2 min = __float2half2_rn(-unit.y * (float)b);
+        uint32_t q = word(v[c / 4], c % 4) >> (4 * (j & 1)) & 0x0f0f0f0f;
+        return make_uint2(bits(__hfma2(bytes<LOW_BYTES>(q), scale, min)),
+                          bits(__hfma2(bytes<HIGH_BYTES>(q), scale, min)));
+    }
+};
+
+// `grid` may be a copy in shared memory.
+template <>
+struct Raw<IQ2_XXS> {
+    static constexpr bool AHEAD = true;
+    uint2 v;
+    uint32_t d;
+    __device__ void load(const Weight &w, uint64_t group) {
+        v = __ldg((const uint2 *)(w.body + group * 8));
+        d = __ldg((const uint16_t *)w.head + group / 8);
+    }
+    __device__ uint2 at(int c, const uint2 *grid) const {
+        float unit = __half2float(__ushort_as_half((unsigned short)d));
+        __half2 scale = __float2half2_rn(unit * 0.125f * (float)(2 * (v.y >> 28) + 1));
+        uint2 both = grid[v.x >> (8 * (c / 2)) & 255];
+        uint32_t m = c % 2 ? both.y : both.x, index = v.y >> (7 * (c / 2)) & 127;
+        uint32_t negative = (index | __popc(index) << 7) >> (4 * (c % 2));
+        auto signed_pair = [&](__half2 value, uint32_t two) {
+            uint32_t sign = (two << 15 & 0x8000) | (two << 30 & 0x80000000);
+            return bits(__hmul2(value, scale)) ^ sign;
+        };
+        return make_uint2(signed_pair(bytes<LOW_BYTES>(m), negative),
+                          signed_pair(bytes<HIGH_BYTES>(m), negative >> 2));
+    }
+};
+
+template <>
+struct Raw<MXFP4> {
+    static constexpr bool AHEAD = true;
+    uint4 v;
+    uint32_t e;
+    __device__ void load(const Weight &w, uint64_t group) {
+        v = load16(w.body + group * 16);
+        e = __ldg(w.head + group);
+    }
+    __device__ uint2 at(int c, const uint2 *) const {
+        float half_scale = __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+        float scale = half_scale * 32768.f;
+        uint32_t q = word(v, c % 4) >> (4 * (c / 4));
+        auto value = [&](int k) {
+            uint32_t code = q >> (8 * k);
+            return scale * __half2float(__ushort_as_half((code & 8) << 12 | (code & 7) << 9));
+        };
+        return rounded(make_float4(value(0), value(1), value(2), value(3)));
+    }
+};
+
+// c += a b, for 16 rows of a and 8 columns of b, 16 deep.
+//
+// Lane 4 g + q holds: of a, rows g and g + 8; of b, column g; of c, rows g and g + 8 of columns 2 q
+// and 2 q + 1. Which of the 16 depths are the lane's four is free as long as a and b agree: here
+// always neighbours.
+__device__ inline void multiply(float (&c)[4], uint2 low, uint2 high, uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(low.x), "r"(high.x), "r"(low.y), "r"(high.y), "r"(b0), "r"(b1));
+}
+
+__device__ inline void copy16(void *shared, const void *from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                     (uint32_t)__cvta_generic_to_shared(shared)),
+                 "l"(from));
+}
+__device__ inline void copy8(void *shared, const void *from) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(
+                     (uint32_t)__cvta_generic_to_shared(shared)),
+                 "l"(from));
+}
+__device__ inline void copies_end() { asm volatile("cp.async.commit_group;"); }
+// Waits for all groups of copies but the last N.
+template <int N>
+__device__ inline void copies_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N));
+}
