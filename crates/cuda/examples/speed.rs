@@ -25,6 +25,9 @@ const CHUNK: usize = 2048;
 /// Contexts at which decoding is timed, in tokens.
 const CONTEXTS: [usize; 4] = [2 << 10, 32 << 10, 64 << 10, 512 << 10];
 
+/// Tokens that the first session has room for.
+const MOST: usize = CONTEXTS[CONTEXTS.len() - 1] + 4 * CHUNK;
+
 /// Sessions that decode together, most of all.
 const SESSIONS: u32 = 64;
 
@@ -43,9 +46,8 @@ fn main() {
     let (shape, weights) = Weights::bind(&synthetic.model().unwrap()).unwrap();
     println!("made in {:.1} s", from.elapsed().as_secs_f32());
 
-    let most = CONTEXTS[CONTEXTS.len() - 1] + 4 * CHUNK;
     let options = Options {
-        pages: most / PAGE_TOKENS + 6 * SESSIONS as usize,
+        pages: MOST / PAGE_TOKENS + (CHUNK / PAGE_TOKENS + 1) * SESSIONS as usize,
         max_rows: CHUNK,
         max_outputs: SESSIONS as usize,
         slots: 1 + SESSIONS as usize,
@@ -64,7 +66,7 @@ fn main() {
     );
     let mut rig = Rig::new(cuda, &shape, loaded);
     let prompt = synthetic::prompt(shape.vocab, 16 * CHUNK, 3);
-    rig.reserve(0, most);
+    rig.reserve(0, MOST);
 
     prefill(&mut rig, 0, CHUNK, &prompt, "first");
     decode(&mut rig, CONTEXTS[0], &prompt, profile);
@@ -148,8 +150,14 @@ fn decode(rig: &mut Rig<Cuda>, at: usize, prompt: &[u32], profile: bool) {
 
 /// Many sessions, one token each a step.
 fn together(rig: &mut Rig<Cuda>, prompt: &[u32], profile: bool) {
+    // All continue what the first session began.
+    let pages = (CHUNK / PAGE_TOKENS) as u32;
     for slot in 1..=SESSIONS {
-        rig.step(&[(slot, 0, &prompt[..CHUNK], Outputs::None)]);
+        rig.reserve(slot, CHUNK + PAGE_TOKENS);
+        for page in 0..pages {
+            let to = (MOST / PAGE_TOKENS) as u32 + (slot - 1) * (pages + 1) + page;
+            rig.backend.copy_page(page, to).unwrap();
+        }
     }
     for sessions in [1, 2, 4, 8, 16, 32, 64] {
         let mut step = CHUNK as u32;

@@ -5,6 +5,18 @@
 // full; a second kernel joins them.
 #include "seen.cuh"
 
+// The fresh row `number` becomes part of the ring. Of a long run only the last rows stay. A block.
+__device__ inline void commit_row(const Row *rows, const Memory &memory, const Place &at,
+                                  uint32_t number) {
+    Row row = rows[number];
+    if (number + memory.ring_rows < row.run_end)
+        return;
+    const uint32_t *from = (const uint32_t *)(memory.fresh + (uint64_t)number * memory.latent_bytes);
+    uint32_t *to = (uint32_t *)ring_row(memory, at, row.slot, row.pos);
+    for (uint32_t i = threadIdx.x; i < memory.latent_bytes / 4; i += blockDim.x)
+        to[i] = from[i];
+}
+
 constexpr int ATTEND_WARPS = 8, WARP_HEADS = 2, BLOCK_HEADS = ATTEND_WARPS * WARP_HEADS,
               TILE_SEEN = 16;
 
@@ -14,6 +26,7 @@ extern "C" __global__ void __launch_bounds__(32 * ATTEND_WARPS)
     attend(float2 *parts, float *sums, const float *q, const Row *rows, Memory memory, Place at,
            uint32_t heads, const uint32_t *picks, const uint32_t *counts, uint32_t picks_width,
            uint32_t draft) {
+    in_turn();
     __shared__ float4 tile[TILE_SEEN][HEAD / 4];
     uint32_t number = blockIdx.x, lane = threadIdx.x % 32;
     uint32_t head = blockIdx.y * BLOCK_HEADS + threadIdx.x / 32 * WARP_HEADS;
@@ -86,10 +99,15 @@ extern "C" __global__ void __launch_bounds__(32 * ATTEND_WARPS)
 }
 
 // Joins the parts of a head with its sink, a logit without a row, and takes the rope of the rows
-// back. One block a head.
+// back. One block a head. Blocks after those, where there are any, commit a fresh row each to its
+// ring, which every part has read by now.
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     attend_join(float *out, const float2 *parts, const float *sums, const float *sinks,
-                const float2 *angles, uint32_t heads, uint32_t count) {
+                const float2 *angles, uint32_t heads, uint32_t count, uint32_t n, const Row *rows,
+                Memory memory, Place at) {
+    in_turn();
+    if (blockIdx.x >= n * heads)
+        return commit_row(rows, memory, at, blockIdx.x - n * heads);
     uint32_t number = blockIdx.x / heads, head = blockIdx.x % heads, t = threadIdx.x;
     uint64_t first = (uint64_t)number * count * heads + head;
     float top = sinks[head];
@@ -111,4 +129,9 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
         sum = rotate(
             sum, *(const float4 *)(angles + (uint64_t)number * PAIRS + (4 * t - PLAIN) / 2), true);
     ((float4 *)(out + (uint64_t)blockIdx.x * HEAD))[t] = sum;
+}
+
+extern "C" __global__ void window_commit(const Row *rows, Memory memory, Place at) {
+    in_turn();
+    commit_row(rows, memory, at, blockIdx.x);
 }

@@ -32,6 +32,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     attend_tiles(float *out, const float *q, const Row *rows, Memory memory, Place at,
                  uint32_t heads, const uint32_t *picks, const uint32_t *counts,
                  uint32_t picks_width, uint32_t draft, const float *sinks, const float2 *angles) {
+    in_turn();
     extern __shared__ __align__(128) uint8_t shared[];
     Look &look = *(Look *)shared;
     uint32_t number = blockIdx.x, t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4,

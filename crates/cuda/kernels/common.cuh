@@ -76,6 +76,24 @@ __device__ inline uint8_t *ring_row(const Memory &m, const Place &at, uint32_t s
     return m.rings + slot * m.ring_bytes + at.ring + (uint64_t)(pos % m.ring_rows) * m.latent_bytes;
 }
 
+// Lets the next kernel's blocks begin. Every kernel calls it, and `after_others` before it touches
+// anything but weights: so each may begin while the one before it ends.
+__device__ inline void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+// Waits until the kernel before is done and its results are seen.
+__device__ inline void after_others() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ inline void in_turn() {
+    let_next_begin();
+    after_others();
+}
+
 __device__ inline float warp_sum(float v) {
     for (int lane = 16; lane; lane >>= 1)
         v += __shfl_xor_sync(~0u, v, lane);

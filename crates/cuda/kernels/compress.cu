@@ -38,6 +38,7 @@ extern "C" __global__ void pool_windows(float *pooled, float *left, const float 
                                         const float *ape, const Window *windows, const Run *runs,
                                         const float *pools, uint32_t pool_floats, uint32_t pool_at,
                                         uint32_t ratio, uint32_t d) {
+    in_turn();
     uint32_t channel = blockIdx.y * blockDim.x + threadIdx.x;
     if (channel >= d)
         return;
@@ -98,12 +99,42 @@ extern "C" __global__ void pool_windows(float *pooled, float *left, const float 
     }
 }
 
+// Norm, rope and rounding of a pooled window, four channels a thread, which joins its page. A block.
+__device__ inline void emit(float4 v, const float *weight, const float *frequencies,
+                            const Memory &memory, const Place &at, uint32_t slot, uint32_t number,
+                            uint32_t d, float epsilon) {
+    int t = threadIdx.x;
+    bool index = d == INDEX;
+    // Index rows take one warp; the others only help with the sum.
+    bool mine = 4 * t < (int)d;
+    float scale = 1.f / sqrtf(block_sum(sum_of_squares(v)) / (float)d + epsilon);
+    if (!mine)
+        return;
+    float4 w = ((const float4 *)weight)[t];
+    v = make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w);
+    int pair = (4 * t - (int)(d - ROTARY)) / 2;
+    if (4 * t >= (int)(d - ROTARY)) {
+        // The position of a row is that of its window's first token.
+        float pos = (float)(number * at.ratio);
+        double s0, c0, s1, c1;
+        sincos((double)(pos * frequencies[PAIRS + pair]), &s0, &c0);
+        sincos((double)(pos * frequencies[PAIRS + pair + 1]), &s1, &c1);
+        v = rotate(v, make_float4((float)c0, (float)s0, (float)c1, (float)s1), false);
+    }
+    uint8_t *row = page_row(memory, at, slot, number, index);
+    if (index)
+        write_index(memory, row, v);
+    else
+        write_latent(memory, row, v);
+}
+
 // Norm, rope and rounding of complete windows (blocks of `windows`), which join the pages; and the
 // sums left behind, which join the pools (one more block a run).
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     emit_rows(const float *pooled, const float *left, const float *weight, const Window *windows,
               uint32_t count, const Run *runs, const float *frequencies, Memory memory, Place at,
               uint32_t pool_at, uint32_t d, float epsilon) {
+    in_turn();
     int t = threadIdx.x;
     if (blockIdx.x >= count) {
         uint32_t run = blockIdx.x - count, floats = (at.ratio == 4 ? 9 : 3) * d;
@@ -116,28 +147,8 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     Run run = runs[window.run];
     if ((window.number + 1) * at.ratio > run.pos + run.rows)
         return;
-    bool index = d == INDEX;
-    // Index rows take one warp; the others only help with the sum.
-    bool mine = 4 * t < (int)d;
-    float4 v =
-        mine ? *((const float4 *)(pooled + (uint64_t)blockIdx.x * d) + t) : make_float4(0, 0, 0, 0);
-    float scale = 1.f / sqrtf(block_sum(sum_of_squares(v)) / (float)d + epsilon);
-    if (!mine)
-        return;
-    float4 w = ((const float4 *)weight)[t];
-    v = make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w);
-    int pair = (4 * t - (int)(d - ROTARY)) / 2;
-    if (4 * t >= (int)(d - ROTARY)) {
-        // The position of a row is that of its window's first token.
-        float pos = (float)(window.number * at.ratio);
-        double s0, c0, s1, c1;
-        sincos((double)(pos * frequencies[PAIRS + pair]), &s0, &c0);
-        sincos((double)(pos * frequencies[PAIRS + pair + 1]), &s1, &c1);
-        v = rotate(v, make_float4((float)c0, (float)s0, (float)c1, (float)s1), false);
-    }
-    uint8_t *row = page_row(memory, at, run.slot, window.number, index);
-    if (index)
-        write_index(memory, row, v);
-    else
-        write_latent(memory, row, v);
+    float4 v = make_float4(0, 0, 0, 0);
+    if (4 * t < (int)d)
+        v = *((const float4 *)(pooled + (uint64_t)blockIdx.x * d) + t);
+    emit(v, weight, frequencies, memory, at, run.slot, window.number, d, epsilon);
 }

@@ -11,6 +11,8 @@
 #include "route.cu"
 #include "experts.cu"
 #include "tiles.cu"
+#include "narrow.cu"
+#include "step.cu"
 #include "enter_tiles.cu"
 #include "score_tiles.cu"
 #include "attend_tiles.cu"

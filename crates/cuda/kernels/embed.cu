@@ -5,6 +5,7 @@
 // hence double.
 extern "C" __global__ void angles(float2 *out, const Row *rows, uint32_t n,
                                   const float *frequencies) {
+    in_turn();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * 2 * PAIRS)
         return;
@@ -29,12 +30,14 @@ __device__ void embed(float *x, Weight w, const Row *rows) {
 
 #define EMBED(FORMAT)                                                                              \
     extern "C" __global__ void embed_##FORMAT(float *x, Weight w, const Row *rows) {               \
+        in_turn();                                                                        \
         embed<FORMAT>(x, w, rows);                                                                 \
     }
 EMBED(F32)
 EMBED(F16) EMBED(BF16) EMBED(Q8_0) EMBED(Q2_K) EMBED(Q4_K) EMBED(IQ2_XXS) EMBED(MXFP4)
 
     extern "C" __global__ void spread(float *streams, const float *x, uint32_t width) {
+    in_turn();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= width)
         return;
@@ -44,6 +47,7 @@ EMBED(F16) EMBED(BF16) EMBED(Q8_0) EMBED(Q2_K) EMBED(Q4_K) EMBED(IQ2_XXS) EMBED(
 }
 
 extern "C" __global__ void add(float *streams, const float *more, uint64_t count) {
+    in_turn();
     uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < count)
         streams[i] += more[i];

@@ -5,19 +5,11 @@
 
 constexpr int ENTER_TOKENS = 16, ENTER_WARPS = 8, MIXES = 24;
 
-__device__ inline float4 bounded4(float4 v) {
-    return make_float4(bounded(v.x), bounded(v.y), bounded(v.z), bounded(v.w));
-}
-
-__device__ inline uint2 remainder(float4 v, uint2 high) {
-    float2 a = __half22float2(pair(high.x)), b = __half22float2(pair(high.y));
-    return rounded(bounded4(make_float4(v.x - a.x, v.y - a.y, v.z - b.x, v.w - b.y)));
-}
-
 extern "C" __global__ void __launch_bounds__(32 * ENTER_WARPS)
     hyper_enter_tiles(float *x, float *mix, const float *streams, Weight w, const float *scale,
                       const float *base, uint32_t n, uint32_t width, uint32_t rounds,
                       float norm_epsilon, float epsilon) {
+    in_turn();
     __shared__ float parts[ENTER_WARPS][ENTER_TOKENS][MIXES + 1], raw[ENTER_TOKENS][MIXES + 1],
         pre[ENTER_TOKENS][STREAMS];
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, quad = lane % 4;

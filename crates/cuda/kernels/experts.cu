@@ -86,11 +86,13 @@ __device__ void down(float *y, const float *hidden, const float *shared, Weight 
     extern "C" __global__ void __launch_bounds__(128)                                              \
         gate_up_##FORMAT(float *hidden, const float *x, Weight gate, Weight up,                    \
                          const uint32_t *ids, const float *weights, uint32_t used, float limit) {  \
+        in_turn();                                                                        \
         gate_up<FORMAT>(hidden, x, gate, up, ids, weights, used, limit);                           \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(256)                                              \
         down_##FORMAT(float *y, const float *hidden, const float *shared, Weight w,                \
                       const uint32_t *ids, uint32_t used) {                                        \
+        in_turn();                                                                        \
         down<FORMAT>(y, hidden, shared, w, ids, used);                                             \
     }
 EXPERTS(F32)
@@ -104,6 +106,7 @@ extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
     gather_picks(const uint32_t *ids, const float *weights, uint32_t n, uint32_t used,
                  uint32_t experts, uint32_t *token_of, float *weight_of, uint32_t *place_of,
                  Tile *tiles, uint32_t *tile_count) {
+    in_turn();
     extern __shared__ uint32_t counts[]; // of each warp, by expert
     __shared__ uint32_t starts[MOST_EXPERTS + 1], tile_starts[MOST_EXPERTS + 1];
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, picks = n * used;
@@ -176,6 +179,7 @@ extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
 // gate = swiglu(gate, up), times each row's weight where there is one.
 extern "C" __global__ void gated(float *gate, const float *up, const float *weight_of,
                                  uint32_t width, float limit) {
+    in_turn();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= width)
         return;
@@ -186,6 +190,7 @@ extern "C" __global__ void gated(float *gate, const float *up, const float *weig
 // y[token] = shared[token] + the results of its picks, in order of picks.
 extern "C" __global__ void combine(float *y, const float *parts, const float *shared,
                                    const uint32_t *place_of, uint32_t used, uint32_t width) {
+    in_turn();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= width)
         return;

@@ -16,6 +16,16 @@ __device__ inline uint2 rounded(float4 v) {
     return make_uint2(bits(__floats2half2_rn(v.x, v.y)), bits(__floats2half2_rn(v.z, v.w)));
 }
 
+__device__ inline float4 bounded4(float4 v) {
+    return make_float4(bounded(v.x), bounded(v.y), bounded(v.z), bounded(v.w));
+}
+
+// What rounding left of `v`.
+__device__ inline uint2 remainder(float4 v, uint2 high) {
+    float2 a = __half22float2(pair(high.x)), b = __half22float2(pair(high.y));
+    return rounded(bounded4(make_float4(v.x - a.x, v.y - a.y, v.z - b.x, v.w - b.y)));
+}
+
 // Bytes `a` and `b` of a word, which count from 0 to 255, as a pair.
 template <int SELECTOR>
 __device__ inline __half2 bytes(uint32_t word) {
@@ -145,13 +155,17 @@ struct Raw<IQ2_XXS> {
         __half2 scale = __float2half2_rn(unit * 0.125f * (float)(2 * (v.y >> 28) + 1));
         uint2 both = grid[v.x >> (8 * (c / 2)) & 255];
         uint32_t m = c % 2 ? both.y : both.x, index = v.y >> (7 * (c / 2)) & 127;
-        uint32_t negative = (index | __popc(index) << 7) >> (4 * (c % 2));
-        auto signed_pair = [&](__half2 value, uint32_t two) {
-            uint32_t sign = (two << 15 & 0x8000) | (two << 30 & 0x80000000);
-            return bits(__hmul2(value, scale)) ^ sign;
+        uint32_t negative = index | __popc(index) << 7;
+        // Even bits stay, odd ones go fifteen places up: then a shift brings two to their signs.
+        uint32_t apart = (negative & 0x55) | (negative & 0xaa) << 15;
+        // 1024 times a binary16 is one too, so that taking it off in the same step is exact.
+        __half2 off = __hmul2(scale, __float2half2_rn(-1024.f));
+        auto signed_pair = [&](int selector, int two) {
+            __half2 value = __hfma2(pair(__byte_perm(m, 0x64646464, selector)), scale, off);
+            return bits(value) ^ (apart << (15 - 2 * two) & 0x80008000);
         };
-        return make_uint2(signed_pair(bytes<LOW_BYTES>(m), negative),
-                          signed_pair(bytes<HIGH_BYTES>(m), negative >> 2));
+        return make_uint2(signed_pair(LOW_BYTES, 2 * (c % 2)),
+                          signed_pair(HIGH_BYTES, 2 * (c % 2) + 1));
     }
 };
 

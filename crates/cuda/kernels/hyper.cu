@@ -18,6 +18,7 @@ __device__ void collapse(float *x, const float *streams, const float *weights, u
 extern "C" __global__ void hyper_enter(float *x, float *mix, const float *streams, const float *raw,
                                        const float *scale, const float *base, uint32_t width,
                                        uint32_t rounds, float norm_epsilon, float epsilon) {
+    in_turn();
     __shared__ float pre[STREAMS];
     uint64_t row = blockIdx.x;
     streams += row * STREAMS * width;
@@ -32,6 +33,7 @@ extern "C" __global__ void hyper_enter(float *x, float *mix, const float *stream
 
 extern "C" __global__ void hyper_leave(float *streams, const float *y, const float *mix,
                                        uint32_t width) {
+    in_turn();
     uint64_t row = blockIdx.y;
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= width)
@@ -53,6 +55,7 @@ extern "C" __global__ void hyper_leave(float *streams, const float *y, const flo
 extern "C" __global__ void hyper_head(float *x, const float *streams, const uint32_t *outputs,
                                       const float *raw, const float *scale, const float *base,
                                       uint32_t width, float norm_epsilon, float epsilon) {
+    in_turn();
     __shared__ float weights[STREAMS];
     streams += (uint64_t)outputs[blockIdx.x] * STREAMS * width;
     float share = inverse_rms(streams, STREAMS * width, norm_epsilon);

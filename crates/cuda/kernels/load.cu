@@ -6,6 +6,7 @@
 extern "C" __global__ void split_planes(uint8_t *body, uint8_t *head, const uint8_t *blocks,
                                         uint64_t count, uint32_t bytes, uint32_t from,
                                         uint32_t length) {
+    in_turn();
     uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count * bytes)
         return;

@@ -150,6 +150,7 @@ __device__ void matmul(float *out, const float *x, Weight w, uint32_t n, uint32_
     extern "C" __global__ void __launch_bounds__(256)                                              \
         matvec_##FORMAT##_##N(float *out, const float *x, Weight w, uint32_t n, uint32_t x_stride, \
                               uint32_t out_stride, const uint32_t *gather, uint32_t group_rows) {  \
+        in_turn();                                                                        \
         matvec<FORMAT, N, ROWS>(out, x, w, n, x_stride, out_stride, gather, group_rows);           \
     }
 #define MATMUL(FORMAT)                                                                             \
@@ -161,6 +162,7 @@ __device__ void matmul(float *out, const float *x, Weight w, uint32_t n, uint32_
         matmul_##FORMAT(float *out, const float *x, Weight w, uint32_t n, uint32_t x_stride,       \
                         uint32_t out_stride, const uint32_t *gather, uint32_t group_rows,          \
                         const Tile *tiles, const uint32_t *tile_count) {                           \
+        in_turn();                                                                        \
         matmul<FORMAT>(out, x, w, n, x_stride, out_stride, gather, group_rows, tiles, tile_count); \
     }
 MATMUL(F32)

@@ -4,6 +4,7 @@
 // One block a stretch of `width` values.
 extern "C" __global__ void rms_norm(float *out, const float *x, const float *weight, uint32_t width,
                                     float epsilon) {
+    in_turn();
     const float *in = x + (uint64_t)blockIdx.x * width;
     float *to = out + (uint64_t)blockIdx.x * width;
     float squares = 0;

@@ -12,6 +12,7 @@ extern "C" __global__ void __launch_bounds__(256)
     score_tiles(float *scores, const __half *q, const float *head_weights, const Row *rows,
                 Memory memory, Place at, uint32_t first_row, uint32_t count, uint32_t heads,
                 uint32_t width, uint32_t keep) {
+    in_turn();
     uint32_t t = threadIdx.x, lane = t % 32, g = lane / 4, quad = lane % 4;
     uint32_t base = blockIdx.x * SCORED_ROWS, own = base + t / 32 * 16;
     uint32_t from = first_row + blockIdx.y * SCORED_TOKENS,

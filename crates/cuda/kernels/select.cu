@@ -24,6 +24,7 @@ extern "C" __global__ void __launch_bounds__(SCORE_THREADS)
     index_score(float *scores, const float *q, const float *head_weights, const Row *rows,
                 Memory memory, Place at, uint32_t first_row, uint32_t heads, uint32_t width,
                 uint32_t keep) {
+    in_turn();
     extern __shared__ float4 query[];
     uint32_t number = first_row + blockIdx.y;
     Row row = rows[number];
@@ -65,6 +66,7 @@ constexpr int TOP_THREADS = 512;
 extern "C" __global__ void __launch_bounds__(TOP_THREADS)
     index_top(uint32_t *ids, uint32_t *counts, const float *scores, const Row *rows,
               uint32_t first_row, uint32_t width, uint32_t stride, uint32_t keep) {
+    in_turn();
     __shared__ uint32_t histogram[256], chosen, left, before[TOP_THREADS / 32][2], written[2];
     uint32_t number = first_row + blockIdx.x, t = threadIdx.x,
              complete = (rows[number].pos + 1) / 4;

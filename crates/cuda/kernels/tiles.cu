@@ -3,16 +3,72 @@
 //
 // A warp owns 32 rows of weights and meets all tokens of the tile with them, so every weight is
 // expanded once a tile. Along a row it works in windows of 128 values; a lane takes a group of 32
-// neighbours, which share a scale in every format, and finds the same 32 values of each token.
+// neighbours, which share a scale in every format. What tensor cores take for neighbours are then
+// values of four groups: activations come in that order, `turned`. On Hopper four warps multiply as
+// one and read the tokens from shared memory by themselves.
 #include "halves.cuh"
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define BY_WARPGROUP 1
+#else
+#define BY_WARPGROUP 0
+#endif
 
 constexpr int WINDOW = 128, TILE_WARPS = 4, TILE_STAGES = 3;
 
-// Where 16 bytes of a token's window lie in shared memory: lanes that read together meet no bank
-// twice.
-__device__ inline uint32_t window_place(uint32_t token, uint32_t group, uint32_t eighth) {
-    return token * 256 + (((eighth ^ (token & 3)) * 4 + group) * 16);
+// Where value `i` of a window stands when turned: lane q's j-th four are 2 q, 2 q + 1, 2 q + 8 and
+// 2 q + 9 of the j-th sixteen.
+__host__ __device__ constexpr uint32_t turned(uint32_t i) {
+    return i % 32 / 4 * 16 + i % 4 / 2 * 8 + i / 32 * 2 + i % 2;
 }
+
+// Where 16 bytes of a token's window lie in shared memory: two halves of 128 bytes a token, whose
+// chunks are turned by the token's number, as the tensor cores of Hopper have it.
+template <int TOKENS>
+__device__ inline uint32_t window_place(uint32_t token, uint32_t chunk) {
+    return chunk / 8 * (TOKENS * 128) + token * 128 + ((chunk ^ token) % 8) * 16;
+}
+
+#if BY_WARPGROUP
+template <int TOKENS>
+__device__ inline uint64_t describe(const uint8_t *stage, int step) {
+    uint64_t at = (uint32_t)__cvta_generic_to_shared(stage) + step / 4 * (TOKENS * 128) + step % 4 * 32;
+    return (at & 0x3ffff) >> 4 | 1ull << 16 | (uint64_t)(1024 >> 4) << 32 | 1ull << 62;
+}
+
+#define FOUR(c, i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
+#define SIXTEEN(c, i) FOUR(c, i), FOUR(c, i + 1), FOUR(c, i + 2), FOUR(c, i + 3)
+
+// c += a b for 64 rows of a, of which this warp has sixteen, and all tokens, sixteen deep.
+__device__ inline void multiply_all(float (&c)[8][4], uint2 low, uint2 high, uint64_t b) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 "
+                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,"
+                 "%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, {%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
+                 : SIXTEEN(c, 0), SIXTEEN(c, 4)
+                 : "r"(low.x), "r"(high.x), "r"(low.y), "r"(high.y), "l"(b));
+}
+__device__ inline void multiply_all(float (&c)[16][4], uint2 low, uint2 high, uint64_t b) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 "
+                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,"
+                 "%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,"
+                 "%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,"
+                 "%62,%63}, {%64,%65,%66,%67}, %68, 1, 1, 1, 0;"
+                 : SIXTEEN(c, 0), SIXTEEN(c, 4), SIXTEEN(c, 8), SIXTEEN(c, 12)
+                 : "r"(low.x), "r"(high.x), "r"(low.y), "r"(high.y), "l"(b));
+}
+__device__ inline void products_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void products_end() {
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// Waits for all groups of products but the last N.
+template <int N>
+__device__ inline void products_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+__device__ inline void copies_for_products() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+#endif
 
 // GATED: `w` and `up` are the two inward matrices of an expert, and what is stored is
 // swiglu(gate, up) times the pick's weight, as binary16.
@@ -21,7 +77,7 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
                       uint32_t x_stride, uint32_t out_stride, const uint32_t *gather,
                       uint32_t group_rows, const Tile *list, const uint32_t *list_count,
                       uint32_t passes, const float *weight_of, float limit) {
-    extern __shared__ __align__(128) uint8_t stages[];
+    extern __shared__ __align__(1024) uint8_t stages[];
     __shared__ uint32_t token_row[TOKENS];
     __shared__ uint2 grid[256];
     constexpr int ROWS = TILE_WARPS * (GATED ? 16 : 32);
@@ -47,26 +103,21 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
             grid[i] = w.grid[i];
     uint32_t groups = w.cols / 32, windows = (w.cols + WINDOW - 1) / WINDOW;
     uint32_t all = windows * passes;
-    uint32_t first = blockIdx.x * ROWS + t / 32 * (GATED ? 16 : 32);
+    uint32_t first = blockIdx.x * ROWS + t / 32 * 16;
     uint64_t row[4];
 #pragma unroll
     for (int r = 0; r < 4; r++) {
-        uint32_t at = first + g + 8 * (GATED ? r % 2 : r);
+        uint32_t at = first + g + 8 * (r % 2) + (GATED ? 0 : r / 2 * 64);
         row[r] = (slab + z * group_rows + min(at, group_rows - 1)) * groups;
     }
     __syncthreads();
     auto fetch = [&](uint32_t window) {
         uint8_t *stage = stages + window % TILE_STAGES * TOKENS * 256;
-        uint32_t chunk = t % 16, column = window % windows * WINDOW + chunk * 8;
-        uint32_t place = window / windows * w.cols;
-        if (column >= w.cols) {
-            for (uint32_t i = t / 16; i < TOKENS; i += 2 * TILE_WARPS)
-                *(uint4 *)(stage + window_place(i, chunk / 4, chunk % 4)) = make_uint4(0, 0, 0, 0);
-        } else {
-            for (uint32_t i = t / 16; i < TOKENS; i += 2 * TILE_WARPS)
-                copy16(stage + window_place(i, chunk / 4, chunk % 4),
-                       x + (uint64_t)token_row[i] * x_stride + z * w.cols + place + column);
-        }
+        uint32_t chunk = t % 16, column = z * windows + window % windows;
+        column = (column * passes + window / windows) * WINDOW + chunk * 8;
+        for (uint32_t i = t / 16; i < TOKENS; i += 2 * TILE_WARPS)
+            copy16(stage + window_place<TOKENS>(i, chunk),
+                   x + (uint64_t)token_row[i] * x_stride + column);
     };
     auto load = [&](Raw<Group>(&raw)[4], uint32_t window) {
         uint32_t group = min(window % windows * 4 + q, groups - 1);
@@ -85,6 +136,9 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
         load(next, 0);
     for (uint32_t window = 0; window < all; window++) {
         copies_wait<TILE_STAGES - 2>();
+#if BY_WARPGROUP
+        copies_for_products();
+#endif
         __syncthreads();
         if (window + TILE_STAGES - 1 < all)
             fetch(window + TILE_STAGES - 1);
@@ -104,15 +158,32 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
 #pragma unroll
             for (int r = 0; r < 4; r++)
                 a[r] = now[r].at(2 * i, grid), b[r] = now[r].at(2 * i + 1, grid);
+#if BY_WARPGROUP
+            products_begin();
+            multiply_all(sums[0], a[0], a[1], describe<TOKENS>(stage, 2 * i));
+            multiply_all(sums[1], a[2], a[3], describe<TOKENS>(stage, 2 * i));
+            multiply_all(sums[0], b[0], b[1], describe<TOKENS>(stage, 2 * i + 1));
+            multiply_all(sums[1], b[2], b[3], describe<TOKENS>(stage, 2 * i + 1));
+            products_end();
+            products_wait<1>();
+#else
 #pragma unroll
             for (int tokens = 0; tokens < TOKENS / 8; tokens++) {
-                uint4 v = *(const uint4 *)(stage + window_place(tokens * 8 + g, q, i));
-                multiply(sums[0][tokens], a[0], a[1], v.x, v.y);
-                multiply(sums[1][tokens], a[2], a[3], v.x, v.y);
-                multiply(sums[0][tokens], b[0], b[1], v.z, v.w);
-                multiply(sums[1][tokens], b[2], b[3], v.z, v.w);
+                uint32_t token = tokens * 8 + g;
+                auto two = [&](int eight) {
+                    return *(const uint32_t *)(stage + window_place<TOKENS>(token, 4 * i + eight) +
+                                               4 * q);
+                };
+                multiply(sums[0][tokens], a[0], a[1], two(0), two(1));
+                multiply(sums[1][tokens], a[2], a[3], two(0), two(1));
+                multiply(sums[0][tokens], b[0], b[1], two(2), two(3));
+                multiply(sums[1][tokens], b[2], b[3], two(2), two(3));
             }
+#endif
         }
+#if BY_WARPGROUP
+        products_wait<0>();
+#endif
     }
 #pragma unroll
     for (int tokens = 0; tokens < TOKENS / 8; tokens++)
@@ -124,13 +195,13 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
             uint64_t to = (uint64_t)(start + token) * out_stride + z * group_rows;
 #pragma unroll
             for (int part = 0; part < (GATED ? 1 : 2); part++) {
-                uint32_t at = first + g + 8 * (k / 2) + 16 * part;
+                uint32_t at = first + g + 8 * (k / 2) + 64 * part;
                 if (at >= group_rows)
                     continue;
                 if (GATED) {
                     float v = swiglu(sums[0][tokens][k], sums[1][tokens][k], limit);
                     v *= weight_of ? weight_of[start + token] : 1.f;
-                    ((__half *)out)[to + at] = __float2half_rn(bounded(v));
+                    ((__half *)out)[to + at / 128 * 128 + turned(at % 128)] = __float2half_rn(bounded(v));
                 } else {
                     ((float *)out)[to + at] = sums[part][tokens][k];
                 }
@@ -138,43 +209,61 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
         }
 }
 
+// Values of a row of binary16 that is turned.
+__device__ inline uint32_t whole(uint32_t cols) { return (cols + WINDOW - 1) / WINDOW * WINDOW; }
+
 #define TILES(FORMAT, TOKENS, BLOCKS)                                                              \
     extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, BLOCKS) tiles_##FORMAT(          \
         float *out, const __half *x, Weight w, uint32_t n, uint32_t x_stride, uint32_t out_stride, \
         const uint32_t *gather, uint32_t group_rows, uint32_t passes) {                            \
+        in_turn();                                                                        \
         tiles<FORMAT, TOKENS, false>(out, x, w, w, n, x_stride, out_stride, gather, group_rows,    \
                                      nullptr, nullptr, passes, nullptr, 0);                        \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, 2)                               \
         tiles_down_##FORMAT(float *out, const __half *x, Weight w, uint32_t out_stride,            \
                             const Tile *list, const uint32_t *list_count) {                        \
-        tiles<FORMAT, TILE_TOKENS, false>(out, x, w, w, 0, w.cols, out_stride, nullptr, w.rows,    \
+        in_turn();                                                                        \
+        tiles<FORMAT, TILE_TOKENS, false>(out, x, w, w, 0, whole(w.cols), out_stride, nullptr, w.rows, \
                                           list, list_count, 1, nullptr, 0);                        \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, 2) tiles_gated_##FORMAT(         \
         __half *out, const __half *x, Weight gate, Weight up, uint32_t n, const uint32_t *gather,  \
         const Tile *list, const uint32_t *list_count, const float *weight_of, float limit) {       \
-        tiles<FORMAT, TILE_TOKENS, true>(out, x, gate, up, n, gate.cols, gate.rows, gather,        \
+        in_turn();                                                                        \
+        tiles<FORMAT, TILE_TOKENS, true>(out, x, gate, up, n, whole(gate.cols), whole(gate.rows), gather, \
                                          gate.rows, list, list_count, 1, weight_of, limit);        \
     }
 TILES(F32, 64, 2)
 TILES(F16, 64, 2) TILES(BF16, 64, 2) TILES(Q8_0, 128, 2) TILES(Q2_K, 64, 2) TILES(Q4_K, 64, 2)
     TILES(IQ2_XXS, 64, 2) TILES(MXFP4, 64, 2)
 
-    // Rows of floats as binary16; with two passes the remainders follow each row.
+    // Rows of floats as binary16. `turned` is for tiles: windows of 128 values in the order that
+    // they want them, the last one filled with zeros; with two passes each window is followed by
+    // what rounding left of it. Otherwise the remainders follow each row.
     extern "C" __global__ void to_half(__half *out, const float *x, uint32_t width, uint64_t count,
-                                       uint32_t passes) {
+                                       uint32_t passes, uint32_t turn) {
+    in_turn();
     uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
-    if (i >= count)
+    uint32_t wide = turn ? (width + WINDOW - 1) / WINDOW * WINDOW : width;
+    uint64_t row = i / wide, at = i % wide;
+    if (row * width >= count)
         return;
-    float4 v = *(const float4 *)(x + i);
-    v = make_float4(bounded(v.x), bounded(v.y), bounded(v.z), bounded(v.w));
-    uint64_t to = i / width * width * passes + i % width;
-    uint2 high = rounded(v);
-    *(uint2 *)(out + to) = high;
+    float4 v = at < width ? bounded4(*(const float4 *)(x + row * width + at)) : float4{};
+    uint2 high = rounded(v), low = remainder(v, high);
+    if (!turn) {
+        __half *to = out + row * width * passes + at;
+        *(uint2 *)to = high;
+        if (passes == 2)
+            *(uint2 *)(to + width) = low;
+        return;
+    }
+    // The four stand in two places, two neighbours each.
+    __half *to = out + (row * wide + at / WINDOW * WINDOW) * passes + turned(at % WINDOW);
+    *(uint32_t *)to = high.x;
+    *(uint32_t *)(to + 8) = high.y;
     if (passes == 2) {
-        float2 a = __half22float2(pair(high.x)), b = __half22float2(pair(high.y));
-        *(uint2 *)(out + to + width) =
-            rounded(make_float4(v.x - a.x, v.y - a.y, v.z - b.x, v.w - b.y));
+        *(uint32_t *)(to + WINDOW) = low.x;
+        *(uint32_t *)(to + WINDOW + 8) = low.y;
     }
 }

@@ -15,26 +15,42 @@ pub struct Buffer {
     pub(crate) mem: Mem,
     /// The same rows as binary16, for tensor cores, where some product may want them.
     pub(crate) half: Option<Mem>,
-    /// Whether `half` holds what `mem` holds.
-    pub(crate) halved: Cell<bool>,
+    /// Whether `half` holds what `mem` holds, and in which order.
+    pub(crate) halved: Cell<Halved>,
+}
+
+/// What the rows as binary16 are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Halved {
+    /// Of another time.
+    Stale,
+    /// In order.
+    Plain,
+    /// As tiles want them, see `tiles.cu`.
+    Turned,
+}
+
+/// Values of a row that is turned: whole windows.
+pub(crate) fn turned_width(width: usize) -> usize {
+    width.next_multiple_of(128)
 }
 
 impl Buffer {
     /// Where an operation writes its result.
     pub(crate) fn out(&mut self) -> Ptr {
-        self.halved.set(false);
+        self.halved.set(Halved::Stale);
         self.mem.ptr()
     }
 
     /// Sets the first rows; tests begin in the middle of the model with it.
     pub fn fill(&mut self, rows: &[f32]) -> Result<(), Error> {
-        self.halved.set(false);
+        self.halved.set(Halved::Stale);
         self.mem.write(0, rows)
     }
 
     /// Makes every value a NaN; tests see by it what a kernel did not write.
     pub fn poison(&mut self) -> Result<(), Error> {
-        self.halved.set(false);
+        self.halved.set(Halved::Stale);
         self.mem.fill(0xff)
     }
 }

@@ -25,7 +25,8 @@ pub struct Device {
     queue: Mutex<Queue>,
     /// Bytes of shared memory that a block may ask for.
     shared: u32,
-    /// Whether kernels may begin while the one before them ends.
+    /// Whether kernels may begin while the one before them ends; all of them wait by themselves
+    /// before they touch its results.
     overlaps: bool,
 }
 
@@ -161,12 +162,8 @@ impl Device {
         // SAFETY: the module stays loaded as long as this lives, and kernels do not outlive their
         // backend.
         let function = unsafe { result::module::get_function(self.module, name) };
-        let kernel = |function| Kernel {
-            function,
-            waits: false,
-        };
         function
-            .map(kernel)
+            .map(Kernel)
             .map_err(Error::of("cuModuleGetFunction"))
     }
 
@@ -175,10 +172,8 @@ impl Device {
         let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         self.bind()?;
         // SAFETY: the function is of this module.
-        unsafe {
-            result::function::set_function_attribute(kernel.function, attribute, bytes as i32)
-        }
-        .map_err(Error::of("cuFuncSetAttribute"))
+        unsafe { result::function::set_function_attribute(kernel.0, attribute, bytes as i32) }
+            .map_err(Error::of("cuFuncSetAttribute"))
     }
 
     /// Gives the card a kernel to run over `grid` blocks of `block` threads; nothing for an empty
@@ -296,7 +291,6 @@ impl Device {
         launch: &crate::queue::Launch,
         args: &mut [*mut c_void; MOST_ARGS],
     ) -> Result<(), Error> {
-        let overlaps = self.overlaps && launch.kernel.waits;
         let mut attribute = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: [0; 4],
@@ -314,9 +308,9 @@ impl Device {
             sharedMemBytes: launch.shared,
             hStream: self.stream.cu_stream(),
             attrs: &raw mut attribute,
-            numAttrs: u32::from(overlaps),
+            numAttrs: u32::from(self.overlaps),
         };
-        let (kernel, args) = (launch.kernel.function, args.as_mut_ptr());
+        let (kernel, args) = (launch.kernel.0, args.as_mut_ptr());
         // SAFETY: the arguments are those of the kernel, as the operation that names both is
         // written; all pointers outlive the call, which copies what they point at.
         unsafe { sys::cuLaunchKernelEx(&raw const config, kernel, args, std::ptr::null_mut()) }
@@ -383,25 +377,13 @@ impl Device {
 
 /// A kernel of a [`Device`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kernel {
-    function: sys::CUfunction,
-    /// Whether it waits by itself for the kernel before it, and so may begin earlier.
-    waits: bool,
-}
+pub(crate) struct Kernel(sys::CUfunction);
 
 impl Kernel {
-    /// A kernel that calls `wait_for_kernel_before` before it touches what others write.
-    pub(crate) fn waiting(self) -> Self {
-        Self {
-            waits: true,
-            ..self
-        }
-    }
-
     fn name(self) -> String {
         let mut name = std::ptr::null();
         // SAFETY: the function is of a loaded module, whose names live as long.
-        let known = unsafe { sys::cuFuncGetName(&raw mut name, self.function) }.result();
+        let known = unsafe { sys::cuFuncGetName(&raw mut name, self.0) }.result();
         if known.is_err() {
             return "a kernel".into();
         }
@@ -438,7 +420,9 @@ arg!(
     Ptr,
     crate::layout::Weight,
     crate::layout::Memory,
-    crate::layout::Place
+    crate::layout::Place,
+    crate::layout::Parts,
+    crate::layout::Inward
 );
 
 /// An address on the card.

@@ -3,6 +3,7 @@
 
 use ds4_model::weights::Ffn;
 
+use crate::buffer::Halved;
 use crate::device::Ptr;
 use crate::kernels::{FEW, tile_bytes};
 use crate::product::{Rows, Tiles};
@@ -12,14 +13,14 @@ use crate::{Buffer, Cuda, Error, Picks, Tensor};
 impl Cuda {
     /// The shared expert's result, into its working buffer.
     pub(crate) fn shared_expert(&self, x: &Buffer, n: usize, w: &Ffn<Tensor>) -> Result<(), Error> {
-        let (work, f) = (&self.work.experts, self.shape.expert_width);
+        let work = &self.work.experts;
         if self.by_halves(n) && w.gate.format == w.up.format {
             let tokens = Tiles {
                 list: Ptr::NULL,
                 count: Ptr::NULL,
                 most: n.div_ceil(TILE_TOKENS),
             };
-            let hidden = work.shared_hidden.ptr();
+            let hidden = work.shared_turned.ptr();
             self.gated_tiles(
                 hidden,
                 (x, n, Ptr::NULL),
@@ -29,12 +30,12 @@ impl Cuda {
             )?;
             return self.tiles(work.shared.ptr(), hidden, n, &w.down, 1, 1);
         }
-        let rows = Rows::dense(x.mem.ptr(), n, x.width);
-        self.product(work.shared_gate.ptr(), rows, &w.gate, 1)?;
-        self.product(work.shared_up.ptr(), rows, &w.up, 1)?;
-        self.gate(work.shared_gate.ptr(), work.shared_up.ptr(), Ptr::NULL, n)?;
-        let hidden = Rows::dense(work.shared_gate.ptr(), n, f);
-        self.product(work.shared.ptr(), hidden, &w.down, 1)
+        let (gate, up) = (work.shared_gate.mem.ptr(), work.shared_up.ptr());
+        work.shared_gate.halved.set(Halved::Stale);
+        self.dense(gate, x, n, &w.gate, 1)?;
+        self.dense(up, x, n, &w.up, 1)?;
+        self.gate(gate, up, Ptr::NULL, n)?;
+        self.dense(work.shared.ptr(), &work.shared_gate, n, &w.down, 1)
     }
 
     /// Routed experts of few rows; adds the shared one's result.
@@ -91,52 +92,14 @@ impl Cuda {
         n: usize,
         w: &Ffn<Tensor>,
     ) -> Result<(), Error> {
-        let work = &self.work.experts;
-        let (used, experts) = (picks.width as u32, self.shape.experts as u32);
-        self.device.launch(
-            self.kernels.gather_picks,
-            [1, 1, 1],
-            [512, 1],
-            16 * 4 * experts,
-            &[
-                &picks.ids.ptr(),
-                &picks.weights.ptr(),
-                &(n as u32),
-                &used,
-                &experts,
-                &work.token_of.ptr(),
-                &work.weight_of.ptr(),
-                &work.place_of.ptr(),
-                &work.tiles.ptr(),
-                &work.tile_count.ptr(),
-            ],
-        )?;
         let count = n * picks.width;
-        let tiles = Tiles {
-            list: work.tiles.ptr(),
-            count: work.tile_count.ptr(),
-            most: count / TILE_TOKENS + self.shape.experts.min(count),
-        };
+        let tiles = self.gather(picks, n)?;
         if self.by_halves(n) {
             self.expert_tiles(x, count, w, tiles)?;
         } else {
             self.expert_products(x, count, w, tiles)?;
         }
-        let width = y.width as u32;
-        self.device.launch(
-            self.kernels.combine,
-            [width.div_ceil(256), n as u32, 1],
-            [256, 1],
-            0,
-            &[
-                &y.mem.ptr(),
-                &work.down.ptr(),
-                &work.shared.ptr(),
-                &work.place_of.ptr(),
-                &used,
-                &width,
-            ],
-        )
+        self.combine(y, picks, n)
     }
 
     /// Gate, up and down of `count` gathered picks, as floats.
@@ -168,7 +131,7 @@ impl Cuda {
         tiles: Tiles,
     ) -> Result<(), Error> {
         let work = &self.work.experts;
-        let hidden = work.hidden.ptr();
+        let hidden = work.turned.ptr();
         let x = (x, count, work.token_of.ptr());
         self.gated_tiles(hidden, x, (&w.gate, &w.up), tiles, work.weight_of.ptr())?;
         let rows = w.down.rows;
@@ -198,7 +161,7 @@ impl Cuda {
         tiles: Tiles,
         weights: Ptr,
     ) -> Result<(), Error> {
-        let x = self.half(x)?;
+        let x = self.half(x, Halved::Turned)?;
         self.device.launch(
             self.kernels.of(gate.format).tiles_gated,
             [gate.rows.div_ceil(64) as u32, tiles.most as u32, 1],
@@ -236,7 +199,9 @@ impl Cuda {
         }
         let n = self.plan.len();
         self.shared_expert(x, n, shared)?;
-        if n <= FEW {
+        if self.by_narrow(n) {
+            self.narrow_experts(y, x, picks, n, routed)
+        } else if n <= FEW {
             self.few_experts(y, x, picks, n, routed)
         } else {
             self.many_experts(y, x, picks, n, routed)

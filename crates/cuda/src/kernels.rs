@@ -20,8 +20,11 @@ const FORMATS: [Format; 8] = [
     Format::Mxfp4,
 ];
 
-/// Most rows that meet a weight as it is decoded; more go by tiles.
+/// Most rows that meet a weight as it is decoded, or as floats on tensor cores.
 pub(crate) const FEW: usize = 8;
+
+/// Most rows of a step whose kernels read each weight once; more go by tiles.
+pub(crate) const SOME: usize = 64;
 
 /// Kernels that read a weight.
 #[derive(Debug)]
@@ -36,6 +39,14 @@ pub(crate) struct OfFormat {
     pub(crate) tiles: Kernel,
     pub(crate) tiles_gated: Kernel,
     pub(crate) tiles_down: Kernel,
+    /// Experts of few rows.
+    pub(crate) narrow_gated: Kernel,
+    pub(crate) narrow_down: Kernel,
+    pub(crate) narrow_down_one: Kernel,
+    /// Number of the format among those of a launch of many products.
+    pub(crate) number: u32,
+    /// Windows that a warp of `narrow.cu` keeps on their way.
+    pub(crate) on_way: usize,
     /// Tokens of a dense tile.
     pub(crate) tile_tokens: u32,
 }
@@ -92,14 +103,27 @@ kernels!(
     hyper_enter_tiles,
     score_tiles,
     attend_tiles,
+    narrow_1,
+    narrow_2,
+    narrow_4,
+    narrow_8,
+    mix_parts,
+    mix_join,
+    after_inward,
+    turn_heads,
+    choose,
 );
 
 impl Kernels {
     /// The kernels that read weights of `format`.
     pub(crate) fn of(&self, format: Format) -> &OfFormat {
-        let place = FORMATS.iter().position(|known| *known == format);
-        &self.formats[place.expect("binding admits weight formats only")]
+        &self.formats[place(format)]
     }
+}
+
+fn place(format: Format) -> usize {
+    let place = FORMATS.iter().position(|known| *known == format);
+    place.expect("binding admits weight formats only")
 }
 
 impl OfFormat {
@@ -116,6 +140,16 @@ impl OfFormat {
             tiles: tiles("tiles", tile_tokens)?,
             tiles_gated: tiles("tiles_gated", TILE_TOKENS as u32)?,
             tiles_down: tiles("tiles_down", TILE_TOKENS as u32)?,
+            narrow_gated: kernel("narrow_gated")?,
+            narrow_down: kernel("narrow_down")?,
+            narrow_down_one: kernel("narrow_down_one")?,
+            number: place(format) as u32,
+            on_way: match format {
+                Format::Q8_0 | Format::Q2K | Format::Mxfp4 => 4,
+                Format::Iq2Xxs => 6,
+                Format::F16 | Format::BF16 | Format::Q4K => 2,
+                _ => 1,
+            },
             tile_tokens,
             embed: kernel("embed")?,
             matvec: [few(1)?, few(2)?, few(4)?, few(8)?],

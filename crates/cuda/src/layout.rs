@@ -80,7 +80,94 @@ pub(crate) struct Place {
     pub(crate) index_pool: u32,
 }
 
+/// One product of a launch of `narrow.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Part {
+    pub(crate) w: Weight,
+    pub(crate) out: Ptr,
+    pub(crate) x: Ptr,
+    pub(crate) first: u32,
+    pub(crate) format: u32,
+    pub(crate) rows: u32,
+    pub(crate) group_rows: u32,
+    pub(crate) x_stride: u32,
+    pub(crate) passes: u32,
+    pub(crate) slices: u32,
+    pub(crate) unused: u32,
+}
+
+impl Part {
+    /// No product.
+    pub(crate) const NONE: Self = Self {
+        w: Weight {
+            body: Ptr::NULL,
+            head: Ptr::NULL,
+            grid: Ptr::NULL,
+            cols: 0,
+            rows: 0,
+        },
+        out: Ptr::NULL,
+        x: Ptr::NULL,
+        first: 0,
+        format: 0,
+        rows: 0,
+        group_rows: 0,
+        x_stride: 0,
+        passes: 0,
+        slices: 0,
+        unused: 0,
+    };
+}
+
+/// Most products of a launch.
+pub(crate) const MOST_PARTS: usize = 8;
+
+/// All products of a launch.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Parts {
+    pub(crate) part: [Part; MOST_PARTS],
+    pub(crate) count: u32,
+    pub(crate) n: u32,
+}
+
+/// A compressor's work on one token of each row.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Squeeze {
+    pub(crate) u: Ptr,
+    pub(crate) z: Ptr,
+    pub(crate) ape: Ptr,
+    pub(crate) norm: Ptr,
+    pub(crate) d: u32,
+    pub(crate) pool_at: u32,
+}
+
+/// What follows the first products of attention.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Inward {
+    pub(crate) qr: Ptr,
+    pub(crate) qa: Ptr,
+    pub(crate) query_norm: Ptr,
+    pub(crate) latent: Ptr,
+    pub(crate) latent_norm: Ptr,
+    pub(crate) angles: Ptr,
+    pub(crate) frequencies: Ptr,
+    pub(crate) rows: Ptr,
+    pub(crate) memory: Memory,
+    pub(crate) at: Place,
+    pub(crate) squeeze: [Squeeze; 2],
+    pub(crate) n: u32,
+    pub(crate) rank: u32,
+    pub(crate) epsilon: f32,
+    pub(crate) unused: u32,
+}
+
 const _: () = {
+    assert!(size_of::<Part>() == 80 && size_of::<Parts>() == 648);
+    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 64 + 88 + 40 + 80 + 16);
     assert!(size_of::<Row>() == 32 && size_of::<Run>() == 16 && size_of::<Window>() == 8);
     assert!(size_of::<Weight>() == 32 && size_of::<Memory>() == 88 && size_of::<Place>() == 40);
 };

@@ -15,7 +15,8 @@
 //! | `layout` | structures shared with the kernels |
 //! | `memory` | plans, page tables, frontiers |
 //! | `queue` | launches as data, so that steps may be replayed |
-//! | `ops`, `product`, `experts` | the operations |
+//! | `ops`, `product`, `narrow`, `experts` | the operations |
+//! | `step` | groups of operations of few rows |
 
 #![allow(
     unsafe_code,
@@ -29,9 +30,11 @@ mod experts;
 mod kernels;
 mod layout;
 mod memory;
+mod narrow;
 mod ops;
 mod product;
 mod queue;
+mod step;
 mod tensor;
 mod work;
 
@@ -66,6 +69,8 @@ pub struct Options {
     pub card: usize,
     /// How activations meet weights.
     pub arithmetic: Arithmetic,
+    /// Whether steps of few rows run groups of operations as few kernels; tests compare both.
+    pub fused: bool,
     /// How rows are stored.
     pub rows: RowFormat,
     /// Whether rows are rounded as trained.
@@ -92,6 +97,7 @@ impl Default for Options {
         Self {
             card: 0,
             arithmetic: Arithmetic::Half,
+            fused: true,
             rows: RowFormat::Packed,
             rounding: Rounding::Model,
             draft: false,

@@ -9,11 +9,9 @@ use ds4_model::{
 };
 
 use crate::device::{Device, Mem};
+use crate::device::{Device, Mem};
+use crate::kernels::SOME;
 use crate::{Buffer, Cuda, Error, Options, Picks, layout};
-
-/// Steps of no more rows than this are replayed when they come again; in larger ones the host's
-/// time does not matter.
-const MOST_REPLAYED: usize = 64;
 
 /// What the host keeps of a session.
 #[derive(Clone, Debug, Default)]
@@ -222,7 +220,8 @@ impl Backend for Cuda {
         }
         self.windows = windows.map(|windows| windows.len());
         self.plan.clone_from(plan);
-        self.device.defer(plan.len() <= MOST_REPLAYED)?;
+        // In larger steps the host's time does not matter.
+        self.device.defer(plan.len() <= SOME)?;
         let n = plan.len() as u32;
         self.device.launch(
             self.kernels.angles,

@@ -4,22 +4,20 @@
 use std::cell::Cell;
 
 use ds4_gguf::Format;
-use ds4_model::weights::{Compressor, Ffn, Hyper, Router};
-use ds4_model::{Ops, Ratio, RowFormat, RowSet, Seen, Site, Stream};
+use ds4_model::groups::{attention, enter, moe};
+use ds4_model::weights::{Compressor, Ffn, Hyper, Layer, Moe, Router};
+use ds4_model::{Ops, Ratio, RowFormat, RowSet, Scratch, Seen, Site, Stream};
 
+use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
 use crate::kernels::FEW;
 use crate::product::{ATTEND_SHARED, Rows};
-use crate::work::PARTS;
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
 type Done = Result<(), Error>;
 
 /// Threads that own a row of a head.
 const ROW_THREADS: u32 = 128;
-
-/// Heads that a block of `attend.cu` carries.
-const BLOCK_HEADS: usize = 16;
 
 /// Index rows that a block of `select.cu` scores.
 const SCORE_THREADS: usize = 128;
@@ -36,14 +34,15 @@ impl Ops for Cuda {
             RowSet::Outputs => self.options.max_outputs,
         };
         let mem = Mem::of::<f32>(&self.device, "buffers", capacity * width)?;
-        let halves = self.options.arithmetic == Arithmetic::Half && capacity > FEW;
-        let half = || Mem::of::<u16>(&self.device, "buffers", capacity * width);
+        let halves = self.options.arithmetic == Arithmetic::Half;
+        let wide = capacity * turned_width(width);
+        let half = || Mem::of::<u16>(&self.device, "buffers", wide);
         Ok(Buffer {
             rows,
             width,
             mem,
             half: halves.then(half).transpose()?,
-            halved: Cell::new(false),
+            halved: Cell::new(Halved::Stale),
         })
     }
 
@@ -330,7 +329,7 @@ impl Ops for Cuda {
         let heads = self.shape.index_heads as u32;
         let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
         let half = if self.by_halves(self.plan.len()) {
-            Some(self.half(q)?)
+            Some(self.half(q, Halved::Plain)?)
         } else {
             None
         };
@@ -411,7 +410,6 @@ impl Ops for Cuda {
         at: Site,
     ) -> Done {
         let n = self.plan.len();
-        let parts = (PARTS / n.max(1)).clamp(1, 64) as u32;
         let (ids, counts, width) = match seen {
             Seen::Picked(picks) => (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32),
             Seen::Window | Seen::All => (Ptr::NULL, Ptr::NULL, 0),
@@ -444,45 +442,7 @@ impl Ops for Cuda {
                 ],
             );
         }
-        let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
-        self.device.launch(
-            self.kernels.attend,
-            [
-                n as u32,
-                self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
-                parts,
-            ],
-            [256, 1],
-            0,
-            &[
-                &states,
-                &sums,
-                &q.mem.ptr(),
-                &self.work.rows.ptr(),
-                &self.memory.args(),
-                &place,
-                &count,
-                &ids,
-                &counts,
-                &width,
-                &u32::from(at.layer == self.shape.layers()),
-            ],
-        )?;
-        self.device.launch(
-            self.kernels.attend_join,
-            [n as u32 * count, 1, 1],
-            [ROW_THREADS, 1],
-            0,
-            &[
-                &heads.out(),
-                &states,
-                &sums,
-                &sinks.plain(),
-                &self.angles(at),
-                &count,
-                &parts,
-            ],
-        )
+        self.attend_parts(heads, q, sinks, (ids, counts, width), place, at, false)
     }
 
     fn window_commit(&mut self, at: Site) -> Done {
@@ -541,11 +501,39 @@ impl Ops for Cuda {
         y.out();
         self.mixture(y, x, picks, routed, shared)
     }
+
+    fn enter(&mut self, s: &mut Scratch<Buffer, Picks>, hc: &Hyper<Tensor>, norm: &Tensor) -> Done {
+        if self.fused() && hc.mix.format == Format::F16 {
+            return self.enter_few(s, hc, norm);
+        }
+        enter(self, s, hc, norm)
+    }
+
+    fn attention(&mut self, s: &mut Scratch<Buffer, Picks>, w: &Layer<Tensor>, at: Site) -> Done {
+        if self.fused() && self.plan.runs().len() == self.plan.len() {
+            return self.attention_few(s, w, at);
+        }
+        attention(self, s, w, at)
+    }
+
+    fn moe(&mut self, s: &mut Scratch<Buffer, Picks>, w: &Moe<Tensor>) -> Done {
+        let n = self.plan.len();
+        let alike = w.experts.gate.format == w.experts.up.format;
+        if self.fused() && alike && (n <= FEW || w.gate.format == Format::F16) {
+            return self.moe_few(s, w);
+        }
+        moe(self, s, w)
+    }
 }
 
 impl Cuda {
+    /// Whether groups run as few kernels.
+    fn fused(&self) -> bool {
+        self.options.fused && self.by_narrow(self.plan.len())
+    }
+
     /// Rows of the plan.
-    fn n(&self) -> u32 {
+    pub(crate) fn n(&self) -> u32 {
         self.plan.len() as u32
     }
 
@@ -558,7 +546,7 @@ impl Cuda {
     }
 
     /// The angles of a layer's rotary table.
-    fn angles(&self, at: Site) -> Ptr {
+    pub(crate) fn angles(&self, at: Site) -> Ptr {
         let table = at.rope() as usize;
         let floats = self.plan.len() * self.shape.rotary;
         self.work.angles.ptr().after(4 * table * floats)

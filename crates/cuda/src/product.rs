@@ -2,8 +2,9 @@
 
 use ds4_gguf::Format;
 
+use crate::buffer::{Halved, turned_width};
 use crate::device::Ptr;
-use crate::kernels::{FEW, tile_bytes};
+use crate::kernels::{FEW, SOME, tile_bytes};
 use crate::work::TILE_TOKENS;
 use crate::{Arithmetic, Buffer, Cuda, Error, Tensor};
 
@@ -52,7 +53,12 @@ pub(crate) struct Tiles {
 impl Cuda {
     /// Whether products of `n` rows go by tensor cores.
     pub(crate) fn by_halves(&self, n: usize) -> bool {
-        n > FEW && self.options.arithmetic == Arithmetic::Half
+        n > SOME && self.options.arithmetic == Arithmetic::Half
+    }
+
+    /// Whether products of `n` rows go by the kernels of `narrow.cu`.
+    pub(crate) fn by_narrow(&self, n: usize) -> bool {
+        n <= SOME && self.options.arithmetic == Arithmetic::Half
     }
 
     /// `out = x w^T` for `n` rows of a buffer, by whichever kernel suits.
@@ -65,46 +71,60 @@ impl Cuda {
         groups: usize,
     ) -> Result<(), Error> {
         let stride = w.cols * groups;
-        if !self.by_halves(n) || (w.fine && w.format != Format::F16) {
+        let whole = groups == 1 || (w.rows / groups).is_multiple_of(16);
+        if self.by_narrow(n) && whole && (n <= FEW || !w.fine || w.format == Format::F16) {
+            return self.narrow(n, &[(out, x, w, groups)]);
+        }
+        let suits = groups == 1 || w.cols.is_multiple_of(128);
+        if !self.by_halves(n) || !suits || (w.fine && w.format != Format::F16) {
             return self.product(out, Rows::dense(x.mem.ptr(), n, stride), w, groups);
         }
         if w.fine {
-            self.to_half(self.work.fine.ptr(), x.mem.ptr(), w.cols, n, 2)?;
-            return self.tiles(out, self.work.fine.ptr(), n, w, groups, 2);
+            let fine = self.work.fine.ptr();
+            self.to_half(fine, x.mem.ptr(), w.cols, n, 2, Halved::Turned)?;
+            return self.tiles(out, fine, n, w, groups, 2);
         }
-        let half = self.half(x)?;
-        self.tiles(out, half, n, w, groups, 1)
+        self.tiles(out, self.half(x, Halved::Turned)?, n, w, groups, 1)
     }
 
     /// The rows of a buffer as binary16.
-    pub(crate) fn half(&self, x: &Buffer) -> Result<Ptr, Error> {
+    pub(crate) fn half(&self, x: &Buffer, order: Halved) -> Result<Ptr, Error> {
         let half = x.half.as_ref();
         let half = half.expect("buffers whose rows meet weights have it").ptr();
-        if !x.halved.replace(true) {
-            self.to_half(half, x.mem.ptr(), x.width, self.rows(x), 1)?;
+        if x.halved.replace(order) != order {
+            self.to_half(half, x.mem.ptr(), x.width, self.rows(x), 1, order)?;
         }
         Ok(half)
     }
 
-    fn to_half(
+    pub(crate) fn to_half(
         &self,
         out: Ptr,
         x: Ptr,
         width: usize,
         rows: usize,
         passes: u32,
+        order: Halved,
     ) -> Result<(), Error> {
-        let count = (width * rows) as u64;
+        let turn = order == Halved::Turned;
+        let wide = if turn { turned_width(width) } else { width };
         self.device.launch(
             self.kernels.to_half,
-            [count.div_ceil(1024) as u32, 1, 1],
+            [(wide * rows).div_ceil(1024) as u32, 1, 1],
             [256, 1],
             0,
-            &[&out, &x, &(width as u32), &count, &passes],
+            &[
+                &out,
+                &x,
+                &(width as u32),
+                &((width * rows) as u64),
+                &passes,
+                &u32::from(turn),
+            ],
         )
     }
 
-    /// `out = x w^T` on tensor cores, for rows of binary16.
+    /// `out = x w^T` on tensor cores, for rows of binary16, turned.
     pub(crate) fn tiles(
         &self,
         out: Ptr,
@@ -116,7 +136,7 @@ impl Cuda {
     ) -> Result<(), Error> {
         let kernels = self.kernels.of(w.format);
         let group_rows = w.rows / groups;
-        let stride = (w.cols * groups) as u32 * passes;
+        let stride = turned_width(w.cols * groups) as u32 * passes;
         self.device.launch(
             kernels.tiles,
             [

@@ -1,11 +1,14 @@
 //! Where operations work besides their buffers: allocated once, for the largest step.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use ds4_model::Shape;
+use ds4_model::{RowSet, Shape};
 
+use crate::buffer::{Halved, turned_width};
 use crate::device::{Device, Mem};
-use crate::{Error, Options, layout};
+use crate::kernels::SOME;
+use crate::{Buffer, Error, Options, layout};
 
 /// Parts that the rows of a step are cut into for attention, when the step has fewer rows than
 /// this.
@@ -39,6 +42,8 @@ pub(crate) struct Work {
     pub(crate) experts: Experts,
     /// Rows as pairs of binary16, for the router.
     pub(crate) fine: Mem,
+    /// Sums of stretches of the streams, for few rows.
+    pub(crate) mix_parts: Mem,
 }
 
 /// Working memory of the experts; `picks` is rows times experts used.
@@ -47,13 +52,14 @@ pub(crate) struct Experts {
     /// `(picks, F)` each.
     pub(crate) gate: Mem,
     pub(crate) up: Mem,
-    /// `(picks, F)` and the shared expert's `(n, F)` as binary16.
+    /// `(picks, F)` as binary16, of steps of few rows; and turned, of others.
     pub(crate) hidden: Mem,
-    pub(crate) shared_hidden: Mem,
+    pub(crate) turned: Mem,
+    pub(crate) shared_turned: Mem,
     /// `(picks, E)`.
     pub(crate) down: Mem,
     /// The shared expert's, `(n, F)`, `(n, F)`, `(n, E)`.
-    pub(crate) shared_gate: Mem,
+    pub(crate) shared_gate: Buffer,
     pub(crate) shared_up: Mem,
     pub(crate) shared: Mem,
     /// Picks gathered by expert.
@@ -95,16 +101,24 @@ impl Work {
             left: floats(runs * 9 * shape.head_width)?,
             scores: floats(score_count)?,
             score_count,
-            fine: floats(n * e)?,
+            fine: floats(n * turned_width(e))?,
+            mix_parts: floats(n.min(SOME) * (shape.streams * e).div_ceil(256) * 25)?,
             parts: floats(2 * parts)?,
             sums: floats(parts * shape.head_width)?,
             experts: Experts {
                 gate: floats(picks * f)?,
                 up: floats(picks * f)?,
-                hidden: halves(picks * f)?,
-                shared_hidden: halves(n * f)?,
+                hidden: halves(n.min(SOME) * shape.experts_used * f)?,
+                turned: halves(picks * turned_width(f))?,
+                shared_turned: halves(n * turned_width(f))?,
                 down: floats(picks * e)?,
-                shared_gate: floats(n * f)?,
+                shared_gate: Buffer {
+                    rows: RowSet::All,
+                    width: f,
+                    mem: floats(n * f)?,
+                    half: Some(halves(n * turned_width(f))?),
+                    halved: Cell::new(Halved::Stale),
+                },
                 shared_up: floats(n * f)?,
                 shared: floats(n * e)?,
                 token_of: words(picks)?,

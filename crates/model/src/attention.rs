@@ -1,9 +1,36 @@
 //! The stretches of attention that a backend may fuse: unfused bodies of the groups of [`Ops`].
 
-use crate::ops::{Ops, Site, Stream};
+use crate::ops::{Ops, Seen, Site, Stream};
 use crate::scratch::Scratch;
 use crate::shape::Ratio;
-use crate::weights::{Compressor, Csa, Latent, Query};
+use crate::weights::{Attention, Compressor, Csa, Latent, Layer, Query};
+
+/// All of attention, from its normalised input in `xn` to its result in `y`; the unfused body of
+/// [`Ops::attention`].
+pub fn attention<O: Ops>(
+    o: &mut O,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+    w: &Layer<O::Tensor>,
+    at: Site,
+) -> Result<(), O::Error> {
+    o.query(s, &w.query, at)?; // low rank, head norm, rope on the last channels
+    o.latent(s, &w.latent, at)?; // the one row that is key and value for every head
+    let seen = match &w.attention {
+        Attention::Window => Seen::Window,
+        Attention::Hca(compressor) => {
+            o.pool(s, compressor, Stream::Latent, at)?;
+            Seen::All
+        }
+        Attention::Csa(csa) => {
+            o.select(s, csa, at)?;
+            Seen::Picked(&s.selected)
+        }
+    };
+    o.attend(&mut s.heads, &s.q, &w.sinks, seen, at)?;
+    o.window_commit(at)?;
+    o.output_groups(&mut s.low, &s.heads, &w.output.a)?;
+    o.matmul(&mut s.y, &s.low, &w.output.b)
+}
 
 pub(crate) fn query<O: Ops>(
     o: &mut O,

@@ -3,10 +3,10 @@
 //! Four residual streams run through the layers. Each layer reads them twice: for attention over a window of latent rows
 //! and some compressed ones, and for a mixture of experts. At the end they collapse into one row and meet the vocabulary.
 
-use crate::ops::{Ops, Seen, Site};
+use crate::ops::{Ops, Site};
 use crate::scratch::Scratch;
 use crate::shape::Ratio;
-use crate::weights::{Attention, Draft, Head, Layer, Moe, Weights};
+use crate::weights::{Attention, Draft, Head, Hyper, Layer, Moe, Weights};
 
 /// Runs the rows of the current plan through the whole model; logits of its output rows are in `s.logits`.
 pub fn forward<O: Ops>(
@@ -34,35 +34,28 @@ pub fn layer<O: Ops>(
         ratio: ratio(&w.attention),
     };
 
-    o.hyper_enter(&mut s.x, &mut s.mix, &s.streams, &w.attn_hc)?;
-    o.rms_norm(&mut s.xn, &s.x, &w.attn_norm)?;
-    o.query(s, &w.query, at)?; // low rank, head norm, rope on the last channels
-    o.latent(s, &w.latent, at)?; // the one row that is key and value for every head
-    let seen = match &w.attention {
-        Attention::Window => Seen::Window,
-        Attention::Hca(compressor) => {
-            o.pool(s, compressor, crate::ops::Stream::Latent, at)?;
-            Seen::All
-        }
-        Attention::Csa(csa) => {
-            o.select(s, csa, at)?;
-            Seen::Picked(&s.selected)
-        }
-    };
-    o.attend(&mut s.heads, &s.q, &w.sinks, seen, at)?;
-    o.window_commit(at)?;
-    o.output_groups(&mut s.low, &s.heads, &w.output.a)?;
-    o.matmul(&mut s.y, &s.low, &w.output.b)?;
+    o.enter(s, &w.attn_hc, &w.attn_norm)?;
+    o.attention(s, w, at)?;
     o.hyper_leave(&mut s.streams, &s.y, &s.mix)?;
 
-    o.hyper_enter(&mut s.x, &mut s.mix, &s.streams, &w.moe_hc)?;
-    o.rms_norm(&mut s.xn, &s.x, &w.moe_norm)?;
+    o.enter(s, &w.moe_hc, &w.moe_norm)?;
     o.moe(s, &w.moe)?;
     o.hyper_leave(&mut s.streams, &s.y, &s.mix)
 }
 
+/// A sub-layer's input, read from the streams and normalised; the unfused body of [`Ops::enter`].
+pub fn enter<O: Ops>(
+    o: &mut O,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+    hc: &Hyper<O::Tensor>,
+    norm: &O::Tensor,
+) -> Result<(), O::Error> {
+    o.hyper_enter(&mut s.x, &mut s.mix, &s.streams, hc)?;
+    o.rms_norm(&mut s.xn, &s.x, norm)
+}
+
 /// Router and experts; the unfused body of [`Ops::moe`].
-pub(crate) fn moe<O: Ops>(
+pub fn moe<O: Ops>(
     o: &mut O,
     s: &mut Scratch<O::Buffer, O::Picks>,
     w: &Moe<O::Tensor>,

@@ -45,6 +45,12 @@ pub mod synthetic;
 pub mod tensor;
 pub mod weights;
 
+/// The unfused bodies of the groups that a backend may override for some plans only.
+pub mod groups {
+    pub use crate::attention::attention;
+    pub use crate::forward::{enter, moe};
+}
+
 pub use backend::Backend;
 pub use inventory::Inventory;
 pub use kv::{KvGeometry, Rounding, RowFormat};

@@ -11,7 +11,7 @@
 use crate::kv::PAGE_TOKENS;
 use crate::rope::RopeTable;
 use crate::shape::Ratio;
-use crate::weights::{Compressor, Csa, Ffn, Hyper, Latent, Moe, Query, Router};
+use crate::weights::{Compressor, Csa, Ffn, Hyper, Latent, Layer, Moe, Query, Router};
 use crate::{Scratch, attention};
 
 /// Where in the stack an operation works: which layer's memory, which rotary table.
@@ -215,6 +215,26 @@ pub trait Ops: Sized {
     ) -> Result<(), Self::Error>;
 
     // ---- Groups: what may be one kernel, with the composition that is its truth.
+
+    /// The input of a sub-layer: the streams read, then normalised into `xn`.
+    fn enter(
+        &mut self,
+        s: &mut Scratch<Self::Buffer, Self::Picks>,
+        hc: &Hyper<Self::Tensor>,
+        norm: &Self::Tensor,
+    ) -> Result<(), Self::Error> {
+        crate::forward::enter(self, s, hc, norm)
+    }
+
+    /// All of attention, from `xn` to `y`.
+    fn attention(
+        &mut self,
+        s: &mut Scratch<Self::Buffer, Self::Picks>,
+        w: &Layer<Self::Tensor>,
+        at: Site,
+    ) -> Result<(), Self::Error> {
+        attention::attention(self, s, w, at)
+    }
 
     /// Low-rank queries: down, norm, up, head norm and rope. The low rank stays in `qr` for the indexer.
     fn query(

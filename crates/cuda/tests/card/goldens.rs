@@ -26,6 +26,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("drafts are the goldens", drafts),
     ("every cut gives the goldens", cuts),
     ("blocks alone are the goldens", blocks),
+    ("mini exact half", exact_half),
     ("twice the same bits", twice),
 ];
 
@@ -35,6 +36,23 @@ fn exact(model: Model) {
     let distance = check::logits(&found, &golden.logits, 5e-4);
     println!("  {model:?} exact: {distance:?}");
     assert!(distance.max < 5e-4 && distance.wrong == 0);
+}
+
+/// Eleven bits move logits, whose standard deviation is two, by about a thousandth.
+fn exact_half() {
+    let golden = Model::Mini.whole(Mode::Exact);
+    let setup = Setup {
+        arithmetic: Setup::HALF.arithmetic,
+        ..Setup::EXACT
+    };
+    let mut rig = on_card(setup, &self::golden(Model::Mini));
+    for chunk in [1, 7, 16, 33, 64, 512] {
+        rig.clear(0);
+        let found = rig.prompt(0, &golden.prompt, chunk);
+        let distance = check::logits(&found, &golden.logits, 2e-2);
+        println!("  {chunk} at a time: {distance:?}");
+        assert!(distance.max < 2e-2 && distance.wrong == 0);
+    }
 }
 
 fn rounded(model: Model, rows: RowFormat, setup: Setup) {

@@ -12,6 +12,7 @@
 )]
 
 mod goldens;
+mod groups;
 mod parity;
 mod rigs;
 mod snapshots;
@@ -26,7 +27,12 @@ use ds4_cuda::Device;
 /// A check: its name and what it does.
 type Check = (&'static str, fn());
 
-const CHECKS: &[&[Check]] = &[parity::CHECKS, snapshots::CHECKS, goldens::CHECKS];
+const CHECKS: &[&[Check]] = &[
+    parity::CHECKS,
+    groups::CHECKS,
+    snapshots::CHECKS,
+    goldens::CHECKS,
+];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args()

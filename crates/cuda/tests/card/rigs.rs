@@ -10,6 +10,7 @@ use ds4_truth::{Model, Rig};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) arithmetic: ds4_cuda::Arithmetic,
+    pub(crate) fused: bool,
     pub(crate) rows: RowFormat,
     pub(crate) rounding: Rounding,
     pub(crate) slots: usize,
@@ -21,6 +22,7 @@ impl Setup {
     /// Rows as F32, without roundings.
     pub(crate) const EXACT: Self = Self {
         arithmetic: ds4_cuda::Arithmetic::Float,
+        fused: true,
         rows: RowFormat::F32,
         rounding: Rounding::None,
         slots: 2,
@@ -58,6 +60,7 @@ impl Setup {
     pub(crate) fn cuda(self, shape: &Shape) -> Cuda {
         let options = ds4_cuda::Options {
             arithmetic: self.arithmetic,
+            fused: self.fused,
             rows: self.rows,
             rounding: self.rounding,
             draft: true,

@@ -1,0 +1,217 @@
+//! Products of few rows: several in a launch, and experts.
+
+use ds4_model::weights::Ffn;
+
+use crate::buffer::Halved;
+use crate::device::{Kernel, Ptr};
+use crate::kernels::FEW;
+use crate::layout::{MOST_PARTS, Part, Parts};
+use crate::product::Tiles;
+use crate::work::TILE_TOKENS;
+use crate::{Buffer, Cuda, Error, Picks, Tensor};
+
+/// Warps of a block, as in `narrow.cu`.
+const WARPS: usize = 8;
+
+/// Where a product goes, what meets which weight, and of how many diagonal blocks that is.
+pub(crate) type Product<'a> = (Ptr, &'a Buffer, &'a Tensor, usize);
+
+impl Cuda {
+    /// Products of `n` rows in one launch.
+    pub(crate) fn narrow(&self, n: usize, products: &[Product]) -> Result<(), Error> {
+        assert!(products.len() <= MOST_PARTS, "as many as a launch takes");
+        let mut parts = Parts {
+            part: [Part::NONE; MOST_PARTS],
+            count: products.len() as u32,
+            n: n as u32,
+        };
+        let mut blocks = 0;
+        for (part, &(out, x, w, groups)) in parts.part.iter_mut().zip(products) {
+            let passes = if w.fine && n > FEW { 2 } else { 1 };
+            let from = if n <= FEW {
+                x.mem.ptr()
+            } else if w.fine {
+                let fine = self.work.fine.ptr();
+                self.to_half(fine, x.mem.ptr(), w.cols, n, 2, Halved::Plain)?;
+                fine
+            } else {
+                self.half(x, Halved::Plain)?
+            };
+            let kernels = self.kernels.of(w.format);
+            let windows = w.cols.div_ceil(128) * passes;
+            let slices = windows
+                .div_ceil(kernels.on_way)
+                .next_power_of_two()
+                .clamp(1, WARPS);
+            *part = Part {
+                w: w.weight(),
+                out,
+                x: from,
+                first: blocks,
+                format: kernels.number,
+                rows: w.rows as u32,
+                group_rows: (w.rows / groups) as u32,
+                x_stride: (w.cols * groups * passes) as u32,
+                passes: passes as u32,
+                slices: slices as u32,
+                unused: 0,
+            };
+            blocks += w.rows.div_ceil(16 * WARPS / slices) as u32;
+        }
+        self.device.launch(
+            self.narrow_kernel(n),
+            [blocks, 1, 1],
+            [32 * WARPS as u32, 1],
+            0,
+            &[&parts],
+        )
+    }
+
+    fn narrow_kernel(&self, n: usize) -> Kernel {
+        match n {
+            0..=8 => self.kernels.narrow_1,
+            9..=16 => self.kernels.narrow_2,
+            17..=32 => self.kernels.narrow_4,
+            _ => self.kernels.narrow_8,
+        }
+    }
+
+    /// Routed experts of few rows; adds the shared one's result, which lies in its working buffer.
+    pub(crate) fn narrow_experts(
+        &self,
+        y: &Buffer,
+        x: &Buffer,
+        picks: &Picks,
+        n: usize,
+        w: &Ffn<Tensor>,
+    ) -> Result<(), Error> {
+        let work = &self.work.experts;
+        let count = n * picks.width;
+        let alone = n == 1;
+        let tiles = if alone {
+            Tiles {
+                list: Ptr::NULL,
+                count: Ptr::NULL,
+                most: count,
+            }
+        } else {
+            self.gather(picks, n)?
+        };
+        let (token_of, weight_of) = if alone {
+            (Ptr::NULL, picks.weights.ptr())
+        } else {
+            (work.token_of.ptr(), work.weight_of.ptr())
+        };
+        let fine = n <= FEW;
+        let from = if fine {
+            x.mem.ptr()
+        } else {
+            self.half(x, Halved::Plain)?
+        };
+        let used = picks.width as u32;
+        let hidden = work.hidden.ptr();
+        self.device.launch(
+            self.kernels.of(w.gate.format).narrow_gated,
+            [(w.gate.rows.div_ceil(16) * tiles.most) as u32, 1, 1],
+            [32 * WARPS as u32, 1],
+            0,
+            &[
+                &hidden,
+                &from,
+                &(x.width as u32),
+                &u32::from(fine),
+                &w.gate.weight(),
+                &w.up.weight(),
+                &tiles.list,
+                &tiles.count,
+                &picks.ids.ptr(),
+                &token_of,
+                &weight_of,
+                &used,
+                &self.shape.swiglu_limit,
+            ],
+        )?;
+        let kernels = self.kernels.of(w.down.format);
+        let blocks = w.down.rows.div_ceil(16);
+        if alone {
+            return self.device.launch(
+                kernels.narrow_down_one,
+                [blocks as u32, 1, 1],
+                [32 * WARPS as u32, 1],
+                0,
+                &[
+                    &y.mem.ptr(),
+                    &hidden,
+                    &work.shared.ptr(),
+                    &w.down.weight(),
+                    &picks.ids.ptr(),
+                    &used,
+                ],
+            );
+        }
+        self.device.launch(
+            kernels.narrow_down,
+            [(blocks * tiles.most) as u32, 1, 1],
+            [32 * WARPS as u32, 1],
+            0,
+            &[
+                &work.down.ptr(),
+                &hidden,
+                &w.down.weight(),
+                &tiles.list,
+                &tiles.count,
+            ],
+        )?;
+        self.combine(y, picks, n)
+    }
+
+    /// Picks of `n` rows by expert.
+    pub(crate) fn gather(&self, picks: &Picks, n: usize) -> Result<Tiles, Error> {
+        let work = &self.work.experts;
+        let (used, experts) = (picks.width as u32, self.shape.experts as u32);
+        let count = n * picks.width;
+        self.device.launch(
+            self.kernels.gather_picks,
+            [1, 1, 1],
+            [512, 1],
+            16 * 4 * experts,
+            &[
+                &picks.ids.ptr(),
+                &picks.weights.ptr(),
+                &(n as u32),
+                &used,
+                &experts,
+                &work.token_of.ptr(),
+                &work.weight_of.ptr(),
+                &work.place_of.ptr(),
+                &work.tiles.ptr(),
+                &work.tile_count.ptr(),
+            ],
+        )?;
+        Ok(Tiles {
+            list: work.tiles.ptr(),
+            count: work.tile_count.ptr(),
+            most: count / TILE_TOKENS + self.shape.experts.min(count),
+        })
+    }
+
+    /// Adds up the picks' results and the shared expert's.
+    pub(crate) fn combine(&self, y: &Buffer, picks: &Picks, n: usize) -> Result<(), Error> {
+        let work = &self.work.experts;
+        let width = y.width as u32;
+        self.device.launch(
+            self.kernels.combine,
+            [width.div_ceil(256), n as u32, 1],
+            [256, 1],
+            0,
+            &[
+                &y.mem.ptr(),
+                &work.down.ptr(),
+                &work.shared.ptr(),
+                &work.place_of.ptr(),
+                &(picks.width as u32),
+                &width,
+            ],
+        )
+    }
+}

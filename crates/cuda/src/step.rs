@@ -1,0 +1,289 @@
+//! Groups of operations for steps of few rows, where the number of kernels counts.
+
+use ds4_model::weights::{Attention, Compressor, Hyper, Layer, Moe, Router};
+use ds4_model::{Ops, Scratch, Site};
+
+use crate::buffer::Halved;
+use crate::device::Ptr;
+use crate::layout::{Inward, Place, Squeeze};
+use crate::narrow::Product;
+use crate::work::PARTS;
+use crate::{Buffer, Cuda, Error, Picks, Tensor};
+
+type Done = Result<(), Error>;
+type Work = Scratch<Buffer, Picks>;
+
+/// Threads that own a row of a head.
+const ROW_THREADS: u32 = 128;
+
+/// Heads that a block of `attend.cu` carries.
+const BLOCK_HEADS: usize = 16;
+
+impl Cuda {
+    /// `hyper_enter` and `rms_norm`.
+    pub(crate) fn enter_few(&self, s: &mut Work, hc: &Hyper<Tensor>, norm: &Tensor) -> Done {
+        let width = s.x.width as u32;
+        let (parts, streams) = (self.work.mix_parts.ptr(), s.streams.mem.ptr());
+        let stretches = 4 * width / 256;
+        self.device.launch(
+            self.kernels.mix_parts,
+            [stretches, self.n(), 1],
+            [256, 1],
+            0,
+            &[&parts, &streams, &hc.mix.weight()],
+        )?;
+        self.device.launch(
+            self.kernels.mix_join,
+            [self.n(), 1, 1],
+            [512, 1],
+            0,
+            &[
+                &s.x.out(),
+                &s.xn.out(),
+                &s.mix.out(),
+                &parts,
+                &streams,
+                &norm.plain(),
+                &hc.scale.plain(),
+                &hc.base.plain(),
+                &stretches,
+                &width,
+                &(self.shape.sinkhorn_rounds as u32),
+                &self.shape.norm_epsilon,
+                &self.shape.hyper_epsilon,
+            ],
+        )
+    }
+
+    /// From the normalised input to the output projection, for runs of one token each.
+    pub(crate) fn attention_few(&mut self, s: &mut Work, w: &Layer<Tensor>, at: Site) -> Done {
+        let n = self.plan.len();
+        if at.layer == self.shape.layers() {
+            self.memory.note_draft(&self.plan);
+        }
+        let place = self.memory.place(at.layer);
+        let mut squeeze = [Squeeze {
+            u: Ptr::NULL,
+            z: Ptr::NULL,
+            ape: Ptr::NULL,
+            norm: Ptr::NULL,
+            d: 0,
+            pool_at: 0,
+        }; 2];
+        let mut products: Vec<Product> = Vec::with_capacity(7);
+        products.push((s.qa.out(), &s.xn, &w.query.a, 1));
+        products.push((s.latent.out(), &s.xn, &w.latent.kv, 1));
+        let mut pool = |number: usize, c, (u, z): (&mut Buffer, &mut Buffer), d, pool_at| {
+            let c: &Compressor<Tensor> = c;
+            squeeze[number] = Squeeze {
+                u: u.out(),
+                z: z.out(),
+                ape: c.ape.plain(),
+                norm: c.norm.plain(),
+                d,
+                pool_at,
+            };
+            [u.mem.ptr(), z.mem.ptr()]
+        };
+        let (d, di) = (self.shape.head_width as u32, self.shape.index_width as u32);
+        let mut kinds = 2;
+        match &w.attention {
+            Attention::Window => {}
+            Attention::Hca(c) => {
+                let [u, z] = pool(0, c, (&mut s.u_wide, &mut s.z_wide), d, place.pool);
+                products.extend([(u, &s.xn, &c.kv, 1), (z, &s.xn, &c.gate, 1)]);
+                kinds = 3;
+            }
+            Attention::Csa(csa) => {
+                let c = &csa.compressor;
+                let [u, z] = pool(0, c, (&mut s.u, &mut s.z), d, place.pool);
+                products.extend([(u, &s.xn, &c.kv, 1), (z, &s.xn, &c.gate, 1)]);
+                let c = &csa.indexer.compressor;
+                let [u, z] = pool(1, c, (&mut s.u_index, &mut s.z_index), di, place.index_pool);
+                products.extend([(u, &s.xn, &c.kv, 1), (z, &s.xn, &c.gate, 1)]);
+                let out = s.index_w.out();
+                products.push((out, &s.xn, &csa.indexer.weights, 1));
+                kinds = 4;
+            }
+        }
+        self.narrow(n, &products)?;
+        let inward = Inward {
+            qr: s.qr.out(),
+            qa: s.qa.mem.ptr(),
+            query_norm: w.query.norm.plain(),
+            latent: s.latent.mem.ptr(),
+            latent_norm: w.latent.norm.plain(),
+            angles: self.angles(at),
+            frequencies: self.work.frequencies.ptr(),
+            rows: self.work.rows.ptr(),
+            memory: self.memory.args(),
+            at: place,
+            squeeze,
+            n: n as u32,
+            rank: s.qr.width as u32,
+            epsilon: self.shape.norm_epsilon,
+            unused: 0,
+        };
+        self.device.launch(
+            self.kernels.after_inward,
+            [kinds * n as u32, 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[&inward],
+        )?;
+        let query = (s.q.out(), &s.qr, &w.query.b, 1);
+        let picks = match &w.attention {
+            Attention::Csa(csa) => {
+                let index = (s.index_q.out(), &s.qr, &csa.indexer.query, 1);
+                self.narrow(n, &[query, index])?;
+                self.turn(s, at, self.shape.index_heads)?;
+                self.index_select(&mut s.selected, &s.index_q, &s.index_w, at)?;
+                let picks = &s.selected;
+                (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32)
+            }
+            Attention::Window | Attention::Hca(_) => {
+                self.narrow(n, &[query])?;
+                self.turn(s, at, 0)?;
+                (Ptr::NULL, Ptr::NULL, 0)
+            }
+        };
+        self.attend_parts(&mut s.heads, &s.q, &w.sinks, picks, place, at, true)?;
+        self.output_groups(&mut s.low, &s.heads, &w.output.a)?;
+        self.matmul(&mut s.y, &s.low, &w.output.b)
+    }
+
+    /// `query_heads` and `index_heads`.
+    fn turn(&self, s: &mut Work, at: Site, index_heads: usize) -> Done {
+        let (n, heads, index) = (self.n(), self.shape.heads as u32, index_heads as u32);
+        self.device.launch(
+            self.kernels.turn_heads,
+            [n * heads + (n * index).div_ceil(4), 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &s.q.out(),
+                &s.index_q.out(),
+                &self.angles(at),
+                &n,
+                &heads,
+                &index,
+                &self.memory.args().rounded,
+                &self.shape.norm_epsilon,
+            ],
+        )
+    }
+
+    /// Attention in parts, for few rows; the fresh rows join their rings if `commit`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what attention needs, as the operation has it"
+    )]
+    pub(crate) fn attend_parts(
+        &self,
+        heads: &mut Buffer,
+        q: &Buffer,
+        sinks: &Tensor,
+        (ids, counts, width): (Ptr, Ptr, u32),
+        place: Place,
+        at: Site,
+        commit: bool,
+    ) -> Done {
+        let n = self.plan.len();
+        let parts = (PARTS / n.max(1)).clamp(1, 64) as u32;
+        let count = self.shape.heads as u32;
+        let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
+        let rows = self.work.rows.ptr();
+        self.device.launch(
+            self.kernels.attend,
+            [
+                n as u32,
+                self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
+                parts,
+            ],
+            [256, 1],
+            0,
+            &[
+                &states,
+                &sums,
+                &q.mem.ptr(),
+                &rows,
+                &self.memory.args(),
+                &place,
+                &count,
+                &ids,
+                &counts,
+                &width,
+                &u32::from(at.layer == self.shape.layers()),
+            ],
+        )?;
+        let commits = if commit { n as u32 } else { 0 };
+        self.device.launch(
+            self.kernels.attend_join,
+            [n as u32 * count + commits, 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &heads.out(),
+                &states,
+                &sums,
+                &sinks.plain(),
+                &self.angles(at),
+                &count,
+                &parts,
+                &(n as u32),
+                &rows,
+                &self.memory.args(),
+                &place,
+            ],
+        )
+    }
+
+    /// Router and experts.
+    pub(crate) fn moe_few(&self, s: &mut Work, w: &Moe<Tensor>) -> Done {
+        let n = self.plan.len();
+        let work = &self.work.experts;
+        let (gate, up) = (work.shared_gate.mem.ptr(), work.shared_up.ptr());
+        self.narrow(
+            n,
+            &[
+                (s.router.out(), &s.xn, &w.gate, 1),
+                (gate, &s.xn, &w.shared.gate, 1),
+                (up, &s.xn, &w.shared.up, 1),
+            ],
+        )?;
+        let (fixed, bias) = match &w.router {
+            Router::Hash(table) => (table.plain(), Ptr::NULL),
+            Router::TopK(bias) => (Ptr::NULL, bias.plain()),
+        };
+        let (experts, f) = (self.shape.experts as u32, self.shape.expert_width as u32);
+        let half = work.shared_gate.half.as_ref().expect("it has them").ptr();
+        work.shared_gate.halved.set(Halved::Plain);
+        self.device.launch(
+            self.kernels.choose,
+            [self.n() + (self.n() * f).div_ceil(128), 1, 1],
+            [128, 1],
+            4 * experts,
+            &[
+                &s.experts.ids.ptr(),
+                &s.experts.weights.ptr(),
+                &s.experts.counts.ptr(),
+                &s.router.mem.ptr(),
+                &self.work.rows.ptr(),
+                &fixed,
+                &bias,
+                &experts,
+                &(s.experts.width as u32),
+                &self.shape.routed_scale,
+                &gate,
+                &up,
+                &half,
+                &f,
+                &self.shape.swiglu_limit,
+                &self.n(),
+            ],
+        )?;
+        self.dense(work.shared.ptr(), &work.shared_gate, n, &w.shared.down, 1)?;
+        s.y.out();
+        self.narrow_experts(&s.y, &s.xn, &s.experts, n, &w.experts)
+    }
+}

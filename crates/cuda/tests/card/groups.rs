@@ -1,0 +1,88 @@
+//! Groups of operations as few kernels, against their composition: the same sessions on two
+//! backends that differ in nothing else.
+
+use ds4_cuda::Cuda;
+use ds4_model::{Outputs, Recipe, Shape, Tensor, Weights, synthetic};
+use ds4_truth::Rig;
+
+use crate::Check;
+use crate::rigs::{Setup, bound, on_card};
+use crate::twin::distance;
+
+pub(crate) const CHECKS: &[Check] = &[
+    ("groups q2", || hold(&synthetic::mini(), Recipe::Q2)),
+    ("groups q4", || hold(&synthetic::mini(), Recipe::Q4)),
+    ("groups mxfp4", || hold(&synthetic::mini(), Recipe::MXFP4)),
+    ("groups q8", || hold(&synthetic::mini(), Recipe::Q8)),
+    ("groups float", || hold(&synthetic::mini(), Recipe::FLOAT)),
+    ("groups q2 wide", || hold(&synthetic::wide(), Recipe::Q2)),
+];
+
+/// Sessions that decode together, most of all.
+const MOST: u32 = 64;
+
+fn hold(shape: &Shape, recipe: Recipe) {
+    let model = bound(shape, recipe);
+    // Without the model's roundings nothing jumps: what differs is the order of sums alone.
+    let setup = Setup {
+        arithmetic: Setup::HALF.arithmetic,
+        slots: MOST as usize,
+        pages: 2 * MOST as usize,
+        max_rows: 256,
+        ..Setup::EXACT
+    };
+    let rig = |fused, arithmetic| {
+        let setup = Setup {
+            fused,
+            arithmetic,
+            ..setup
+        };
+        prepared(setup, &model)
+    };
+    let mut fused = rig(true, Setup::HALF.arithmetic);
+    let mut plain = rig(false, Setup::HALF.arithmetic);
+    let mut float = rig(true, Setup::EXACT.arithmetic);
+    let vocab = model.0.vocab as u32;
+    let mut at = [0; MOST as usize];
+    for (slot, at) in at.iter_mut().enumerate() {
+        *at = begun(slot as u32);
+    }
+    let (mut worst, mut worst_float): (f64, f64) = (0.0, 0.0);
+    for (number, sessions) in [1, 1, 1, 1, 2, 3, 5, 8, 9, 16, 17, 33, 64, 1, 1, 64]
+        .into_iter()
+        .enumerate()
+    {
+        let tokens: Vec<[u32; 1]> = (0..sessions)
+            .map(|slot| [(31 * slot + 7 * number as u32) % vocab])
+            .collect();
+        let runs: Vec<_> = (0..sessions)
+            .map(|slot| {
+                let at = at[slot as usize];
+                (slot, at, &tokens[slot as usize][..], Outputs::Last)
+            })
+            .collect();
+        let (one, other) = (fused.step(&runs).concat(), plain.step(&runs).concat());
+        let truth = float.step(&runs).concat();
+        worst = worst.max(distance(&one, &other));
+        worst_float = worst_float.max(distance(&one, &truth));
+        for at in &mut at[..sessions as usize] {
+            *at += 1;
+        }
+    }
+    println!("  from their composition {worst:.1e}, from floats {worst_float:.1e}");
+    assert!(worst < 2e-3 && worst_float < 5e-3);
+}
+
+/// How many tokens a session begins with: all phases of the compressors.
+fn begun(slot: u32) -> u32 {
+    124 + slot % 8
+}
+
+fn prepared(setup: Setup, model: &(Shape, Weights<Tensor>)) -> Rig<Cuda> {
+    let mut rig = on_card(setup, model);
+    for slot in 0..MOST {
+        let tokens = synthetic::prompt(model.0.vocab, begun(slot) as usize, slot.into());
+        rig.step(&[(slot, 0, &tokens, Outputs::None)]);
+    }
+    rig
+}
