@@ -3,6 +3,7 @@
 // A warp carries two heads: sixteen channels of each a lane. Rows are decoded into shared memory, a
 // tile at a time. With few rows in the plan each row's list is cut into parts, so that the card is
 // full; a second kernel joins them.
+#include "halves.cuh"
 #include "seen.cuh"
 
 // The fresh row `number` becomes part of the ring. Of a long run only the last rows stay. A block.
@@ -104,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(32 * ATTEND_WARPS)
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     attend_join(float *out, const float2 *parts, const float *sums, const float *sinks,
                 const float2 *angles, uint32_t heads, uint32_t count, uint32_t n, const Row *rows,
-                Memory memory, Place at) {
+                Memory memory, Place at, __half *half) {
     in_turn();
     if (blockIdx.x >= n * heads)
         return commit_row(rows, memory, at, blockIdx.x - n * heads);
@@ -115,6 +116,7 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
         top = fmaxf(top, parts[first + i * heads].x);
     float total = expf(sinks[head] - top);
     float4 sum = make_float4(0, 0, 0, 0);
+#pragma unroll 4
     for (uint32_t i = 0; i < count; i++) {
         uint64_t part = first + i * heads;
         float share = expf(parts[part].x - top);
@@ -129,6 +131,8 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
         sum = rotate(
             sum, *(const float4 *)(angles + (uint64_t)number * PAIRS + (4 * t - PLAIN) / 2), true);
     ((float4 *)(out + (uint64_t)blockIdx.x * HEAD))[t] = sum;
+    if (half)
+        ((uint2 *)(half + (uint64_t)blockIdx.x * HEAD))[t] = rounded(bounded4(sum));
 }
 
 extern "C" __global__ void window_commit(const Row *rows, Memory memory, Place at) {

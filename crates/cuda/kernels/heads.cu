@@ -1,4 +1,5 @@
 // Query heads and latent rows: norm, rope, rounding.
+#include "halves.cuh"
 #include "rows.cuh"
 
 // The turns of a head's pairs for the thread that holds channels 4 t to 4 t + 3.
@@ -26,8 +27,8 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
 }
 
 // One indexer head: rope, and the space where scores are taken. A warp.
-__device__ inline void index_head(float *q, const float2 *angles, uint32_t heads, uint32_t rounded,
-                                  uint32_t head) {
+__device__ inline void index_head(float *q, __half *half, const float2 *angles, uint32_t heads,
+                                  uint32_t exact, uint32_t head) {
     uint32_t lane = threadIdx.x % 32;
     float4 *at = (float4 *)(q + (uint64_t)head * INDEX) + lane;
     float4 v = *at;
@@ -36,7 +37,10 @@ __device__ inline void index_head(float *q, const float2 *angles, uint32_t heads
                    *(const float4 *)(angles + (uint64_t)(head / heads) * PAIRS +
                                      (4 * lane - (INDEX - ROTARY)) / 2),
                    false);
-    *at = rounded ? round_index(v) : v;
+    v = exact ? v : round_index(v);
+    *at = v;
+    if (half)
+        *((uint2 *)(half + (uint64_t)head * INDEX) + lane) = rounded(bounded4(v));
 }
 
 extern "C" __global__ void index_heads(float *q, const float2 *angles, uint32_t heads,
@@ -44,19 +48,19 @@ extern "C" __global__ void index_heads(float *q, const float2 *angles, uint32_t 
     in_turn();
     uint32_t head = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (head < count)
-        index_head(q, angles, heads, rounded, head);
+        index_head(q, nullptr, angles, heads, !rounded, head);
 }
 
 // Both in one launch: the query heads' blocks first, then four indexer heads a block.
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
-    turn_heads(float *q, float *index_q, const float2 *angles, uint32_t n, uint32_t heads,
-               uint32_t index_heads, uint32_t rounded, float epsilon) {
+    turn_heads(float *q, float *index_q, __half *half, const float2 *angles, uint32_t n,
+               uint32_t heads, uint32_t index_heads, uint32_t exact, float epsilon) {
     in_turn();
     if (blockIdx.x < n * heads)
         return query_head(q, angles, heads, epsilon, blockIdx.x);
     uint32_t head = (blockIdx.x - n * heads) * 4 + threadIdx.x / 32;
     if (head < n * index_heads)
-        index_head(index_q, angles, index_heads, rounded, head);
+        index_head(index_q, half, angles, index_heads, exact, head);
 }
 
 __device__ inline float4 scaled(float4 v, float scale, float4 w) {

@@ -3,7 +3,7 @@
 // their way before it waits for the kernel before it.
 //
 // Lanes, groups and windows are those of `tiles.cu`; a row's windows are cut into slices, one a
-// warp, whose sums meet in shared memory. Up to eight rows come as floats and keep 22 bits.
+// warp, whose sums meet in shared memory. Activations are binary16, in order.
 #include "halves.cuh"
 
 constexpr int NARROW_WARPS = 8, MOST_PARTS = 8;
@@ -12,7 +12,8 @@ constexpr int NARROW_WARPS = 8, MOST_PARTS = 8;
 struct Part {
     Weight w;
     float *out;
-    const void *x;
+    const __half *x;
+    __half *half; // the results as binary16, or null
     uint32_t first, format, rows, group_rows, x_stride, passes, slices, unused;
 };
 struct Parts {
@@ -20,62 +21,40 @@ struct Parts {
     uint32_t count, n;
 };
 
-// What a lane meets of 32 values of its column.
-template <bool FINE>
-struct Column;
-template <>
-struct Column<true> {
-    const float *at;
-    __device__ void load(uint32_t column, bool there, uint4 &high, uint4 &low) const {
-        high = low = make_uint4(0, 0, 0, 0);
-        if (!there)
-            return;
-        float4 a = *(const float4 *)(at + column), b = *(const float4 *)(at + column + 4);
-        uint2 p = rounded(bounded4(a)), q = rounded(bounded4(b));
-        uint2 r = remainder(a, p), s = remainder(b, q);
-        high = make_uint4(p.x, p.y, q.x, q.y), low = make_uint4(r.x, r.y, s.x, s.y);
-    }
-};
-template <>
-struct Column<false> {
-    const __half *at;
-    __device__ void load(uint32_t column, bool there, uint4 &high, uint4 &low) const {
-        high = there ? *(const uint4 *)(at + column) : make_uint4(0, 0, 0, 0);
-    }
-};
-
 // Windows kept on their way at a time, by how large they are.
 template <class Group>
-constexpr int ON_WAY = sizeof(Raw<Group>) <= 16 ? 6 : sizeof(Raw<Group>) <= 40 ? 4
+constexpr int ON_WAY = sizeof(Raw<Group>) <= 40 ? 4
                                                   : sizeof(Raw<Group>) <= 64 ? 2 : 1;
 
-// A window of 16 rows meets 8 columns; several chains of sums, so that none waits for another.
-template <class Group, bool FINE, int CHAINS = 2>
-__device__ inline void meet(float (&sum)[4][4], const Raw<Group> &low, const Raw<Group> &high,
-                            const Column<FINE> &x, uint32_t column, bool there,
-                            const uint2 *grid) {
+// A window of 16 rows meets 8 columns, of which `x` is the lane's; several chains of sums, so that
+// none waits for another.
+template <int CHAINS, class Group>
+__device__ inline void meet(float (&sum)[CHAINS][4], const Raw<Group> &low, const Raw<Group> &high,
+                            const __half *x, bool there, const uint2 *grid) {
+    uint4 v[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        v[i] = there ? *(const uint4 *)(x + 8 * i) : make_uint4(0, 0, 0, 0);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        uint4 v, rest;
-        x.load(column + 8 * i, there, v, rest);
-        uint2 a = low.at(2 * i, grid), b = high.at(2 * i, grid);
-        uint2 c = low.at(2 * i + 1, grid), d = high.at(2 * i + 1, grid);
-        multiply(sum[i % CHAINS], a, b, v.x, v.y);
-        multiply(sum[i % CHAINS], c, d, v.z, v.w);
-        if (FINE) {
-            multiply(sum[2 + i % 2], a, b, rest.x, rest.y);
-            multiply(sum[2 + i % 2], c, d, rest.z, rest.w);
-        }
+        multiply(sum[i % CHAINS], low.at(2 * i, grid), high.at(2 * i, grid), v[i].x, v[i].y);
+        multiply(sum[(i + 2) % CHAINS], low.at(2 * i + 1, grid), high.at(2 * i + 1, grid), v[i].z,
+                 v[i].w);
     }
 }
 
-__device__ inline float joined(const float (&sum)[4][4], int k) {
-    return (sum[0][k] + sum[1][k]) + (sum[2][k] + sum[3][k]);
+template <int CHAINS>
+__device__ inline float joined(const float (&sum)[CHAINS][4], int k) {
+    if constexpr (CHAINS == 1)
+        return sum[0][k];
+    else
+        return (sum[0][k] + sum[1][k]) + (sum[2][k] + sum[3][k]);
 }
 
-template <class Group, int TILES, bool FINE>
+template <class Group, int TILES>
 __device__ void narrow_part(const Part &part, uint32_t n, float *sums) {
     constexpr int U = TILES == 1 ? ON_WAY<Group> : TILES == 8 ? 1 : (ON_WAY<Group> + 1) / 2;
+    constexpr int CHAINS = TILES == 1 ? 4 : 1;
     const Weight w = part.w;
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, q = lane % 4;
     uint32_t groups = w.cols / 32, windows = (w.cols + 127) / 128, all = windows * part.passes;
@@ -96,25 +75,25 @@ __device__ void narrow_part(const Part &part, uint32_t n, float *sums) {
         load(u, from + u);
     after_others();
     uint32_t z = min(row, part.rows - 1) / part.group_rows;
-    Column<FINE> x[TILES];
+    const __half *x[TILES];
     bool there[TILES];
 #pragma unroll
     for (int i = 0; i < TILES; i++) {
         there[i] = 8 * i + g < n;
-        uint64_t at = (uint64_t)min(8 * i + g, n - 1) * part.x_stride + z * w.cols;
-        x[i].at = (decltype(x[i].at))part.x + at;
+        x[i] = part.x + (uint64_t)min(8 * i + g, n - 1) * part.x_stride + z * w.cols;
     }
-    float sum[TILES][4][4] = {};
+    float sum[TILES][CHAINS][4] = {};
     for (uint32_t base = from; base < to; base += U) {
 #pragma unroll
         for (int u = 0; u < U; u++) {
             uint32_t window = base + u, column = window % windows * 128 + 32 * q;
-            bool inside = window < to && column < w.cols;
+            if (window >= to)
+                break;
+            bool inside = column < w.cols;
             column += window / windows * w.cols;
 #pragma unroll
             for (int i = 0; i < TILES; i++)
-                meet<Group, FINE, TILES == 1 ? 2 : 1>(sum[i], low[u], high[u], x[i], column,
-                                                      inside && there[i], w.grid);
+                meet(sum[i], low[u], high[u], x[i] + column, inside && there[i], w.grid);
             if (base + U < to)
                 load(u, window + U);
         }
@@ -136,10 +115,12 @@ __device__ void narrow_part(const Part &part, uint32_t n, float *sums) {
         for (uint32_t s = 0; s < slices; s++)
             v += sums[(tile * slices + s) * TILES * 128 + token * 16 + i % 16];
         part.out[(uint64_t)token * part.rows + at] = v;
+        if (part.half)
+            part.half[(uint64_t)token * part.rows + at] = __float2half_rn(bounded(v));
     }
 }
 
-template <int TILES, bool FINE>
+template <int TILES>
 __device__ void narrow(const Parts &parts, float *sums) {
     let_next_begin();
     uint32_t p = 0;
@@ -147,25 +128,25 @@ __device__ void narrow(const Parts &parts, float *sums) {
         p++;
     const Part &part = parts.part[p];
     switch (part.format) {
-    case 0: return narrow_part<F32, TILES, FINE>(part, parts.n, sums);
-    case 1: return narrow_part<F16, TILES, FINE>(part, parts.n, sums);
-    case 2: return narrow_part<BF16, TILES, FINE>(part, parts.n, sums);
-    case 3: return narrow_part<Q8_0, TILES, FINE>(part, parts.n, sums);
-    case 4: return narrow_part<Q2_K, TILES, FINE>(part, parts.n, sums);
-    case 5: return narrow_part<Q4_K, TILES, FINE>(part, parts.n, sums);
-    case 6: return narrow_part<IQ2_XXS, TILES, FINE>(part, parts.n, sums);
-    case 7: return narrow_part<MXFP4, TILES, FINE>(part, parts.n, sums);
+    case 0: return narrow_part<F32, TILES>(part, parts.n, sums);
+    case 1: return narrow_part<F16, TILES>(part, parts.n, sums);
+    case 2: return narrow_part<BF16, TILES>(part, parts.n, sums);
+    case 3: return narrow_part<Q8_0, TILES>(part, parts.n, sums);
+    case 4: return narrow_part<Q2_K, TILES>(part, parts.n, sums);
+    case 5: return narrow_part<Q4_K, TILES>(part, parts.n, sums);
+    case 6: return narrow_part<IQ2_XXS, TILES>(part, parts.n, sums);
+    case 7: return narrow_part<MXFP4, TILES>(part, parts.n, sums);
     }
 }
 
-#define NARROW(TILES, FINE)                                                                        \
+#define NARROW(TILES)                                                                              \
     extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2)                             \
         narrow_##TILES(const __grid_constant__ Parts parts) {                                      \
         __shared__ float sums[NARROW_WARPS * TILES * 128];                                         \
-        narrow<TILES, FINE>(parts, sums);                                                          \
+        narrow<TILES>(parts, sums);                                                                \
     }
-NARROW(1, true)
-NARROW(2, false) NARROW(4, false) NARROW(8, false)
+NARROW(1)
+NARROW(2) NARROW(4) NARROW(8)
 
     // Which picks a block carries: of a list of tiles, or one, straight from the router.
     struct Chosen {
@@ -182,13 +163,13 @@ NARROW(2, false) NARROW(4, false) NARROW(8, false)
 
 // hidden[place] = weight * swiglu(gate x, up x), sixteen rows of both a block, for each tile of
 // picks (or each pick, where there is no list).
-template <class Group, bool FINE>
-__device__ void narrow_gated(__half *hidden, const void *x, uint32_t x_stride, Weight gate,
+template <class Group>
+__device__ void narrow_gated(__half *hidden, const __half *x, uint32_t x_stride, Weight gate,
                              Weight up, const Tile *list, const uint32_t *list_count,
                              const uint32_t *ids, const uint32_t *token_of,
                              const float *weight_of, uint32_t used, float limit) {
     __shared__ float sums[NARROW_WARPS][2][128];
-    constexpr int U = (ON_WAY<Group> + 1) / 2;
+    constexpr int U = IN_GRID<Group> ? 2 : (ON_WAY<Group> + 1) / 2;
     uint32_t tiles = (gate.rows + 15) / 16, number = blockIdx.x / tiles;
     if (list && number >= *list_count)
         return;
@@ -205,8 +186,7 @@ __device__ void narrow_gated(__half *hidden, const void *x, uint32_t x_stride, W
         bool there = base + g < chosen.count;
         uint32_t place = chosen.start + min(base + g, chosen.count - 1);
         uint32_t token = token_of ? token_of[place] : place / used;
-        Column<FINE> column;
-        column.at = (decltype(column.at))x + (uint64_t)token * x_stride;
+        const __half *column = x + (uint64_t)token * x_stride;
         float a[4][4] = {}, b[4][4] = {};
         for (uint32_t window = from; window < to; window += U) {
             Raw<Group> raw[U][4];
@@ -219,9 +199,11 @@ __device__ void narrow_gated(__half *hidden, const void *x, uint32_t x_stride, W
 #pragma unroll
             for (int u = 0; u < U; u++) {
                 uint32_t at = (window + u) * 128 + 32 * q;
-                bool inside = there && window + u < to && at < gate.cols;
-                meet<Group, FINE>(a, raw[u][0], raw[u][1], column, at, inside, gate.grid);
-                meet<Group, FINE>(b, raw[u][2], raw[u][3], column, at, inside, gate.grid);
+                if (window + u >= to)
+                    break;
+                bool inside = there && at < gate.cols;
+                meet(a, raw[u][0], raw[u][1], column + at, inside, gate.grid);
+                meet(b, raw[u][2], raw[u][3], column + at, inside, gate.grid);
             }
         }
         __syncthreads();
@@ -264,7 +246,7 @@ __device__ void narrow_down(float *out, const __half *hidden, Weight w, const Ti
     for (uint32_t base = 0; base < chosen.count; base += 8) {
         bool there = base + g < chosen.count;
         uint32_t place = chosen.start + min(base + g, chosen.count - 1);
-        Column<false> column{hidden + (uint64_t)place * w.cols};
+        const __half *column = hidden + (uint64_t)place * w.cols;
         float sum[4][4] = {};
         for (uint32_t window = from; window < to; window += U) {
             Raw<Group> low[U], high[U];
@@ -276,8 +258,9 @@ __device__ void narrow_down(float *out, const __half *hidden, Weight w, const Ti
 #pragma unroll
             for (int u = 0; u < U; u++) {
                 uint32_t at = (window + u) * 128 + 32 * q;
-                bool inside = there && window + u < to && at < w.cols;
-                meet<Group, false>(sum, low[u], high[u], column, at, inside, w.grid);
+                if (window + u >= to)
+                    break;
+                meet(sum, low[u], high[u], column + at, there && at < w.cols, w.grid);
             }
         }
         __syncthreads();
@@ -318,9 +301,10 @@ __device__ void narrow_down_one(float *y, const __half *hidden, const float *sha
 #pragma unroll
         for (int u = 0; u < U; u++) {
             uint32_t at = base + u * NARROW_WARPS, column = at % windows * 128 + 32 * q;
-            Column<false> x{hidden + (uint64_t)(min(at, all - 1) / windows) * w.cols};
-            meet<Group, false>(sum, low[u], high[u], x, column,
-                               g == 0 && at < all && column < w.cols, w.grid);
+            if (at >= all)
+                break;
+            const __half *x = hidden + (uint64_t)(at / windows) * w.cols + column;
+            meet(sum, low[u], high[u], x, g == 0 && column < w.cols, w.grid);
         }
     }
     if (q == 0)
@@ -336,17 +320,13 @@ __device__ void narrow_down_one(float *y, const __half *hidden, const float *sha
 
 #define NARROW_EXPERTS(FORMAT)                                                                     \
     extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2) narrow_gated_##FORMAT(      \
-        __half *hidden, const void *x, uint32_t x_stride, uint32_t fine, Weight gate, Weight up,   \
+        __half *hidden, const __half *x, uint32_t x_stride, Weight gate, Weight up,                \
         const Tile *list, const uint32_t *list_count, const uint32_t *ids,                         \
         const uint32_t *token_of, const float *weight_of, uint32_t used, float limit) {            \
         let_next_begin();                                                                          \
         after_others();                                                                            \
-        if (fine)                                                                                  \
-            narrow_gated<FORMAT, true>(hidden, x, x_stride, gate, up, list, list_count, ids,       \
-                                       token_of, weight_of, used, limit);                       \
-        else                                                                                       \
-            narrow_gated<FORMAT, false>(hidden, x, x_stride, gate, up, list, list_count, ids,      \
-                                        token_of, weight_of, used, limit);                      \
+        narrow_gated<FORMAT>(hidden, x, x_stride, gate, up, list, list_count, ids, token_of,       \
+                             weight_of, used, limit);                                              \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2)                             \
         narrow_down_##FORMAT(float *out, const __half *hidden, Weight w, const Tile *list,         \

@@ -59,16 +59,17 @@ extern "C" __global__ void __launch_bounds__(SCORE_THREADS)
         score * (1.f / (sqrtf((float)INDEX) * sqrtf((float)heads)));
 }
 
-constexpr int TOP_THREADS = 512;
+constexpr int TOP_THREADS = 1024, TOP_WARPS = TOP_THREADS / 32, TOP_BINS = 2048;
 
 // Keeps the best `keep` of each row's scores, in order of their numbers; among equals the lower
-// number wins. One block a row: the key of the last one kept is found eight bits at a time.
+// number wins. One block a row: the key of the last one kept is found eleven bits at a time, then
+// each warp counts, and places, a stretch of its own.
 extern "C" __global__ void __launch_bounds__(TOP_THREADS)
     index_top(uint32_t *ids, uint32_t *counts, const float *scores, const Row *rows,
               uint32_t first_row, uint32_t width, uint32_t stride, uint32_t keep) {
     in_turn();
-    __shared__ uint32_t histogram[256], chosen, left, before[TOP_THREADS / 32][2], written[2];
-    uint32_t number = first_row + blockIdx.x, t = threadIdx.x,
+    __shared__ uint32_t histogram[TOP_BINS], chosen, left, above_of[TOP_WARPS], equal_of[TOP_WARPS];
+    uint32_t number = first_row + blockIdx.x, t = threadIdx.x, warp = t / 32, lane = t % 32,
              complete = (rows[number].pos + 1) / 4;
     ids += (uint64_t)number * stride;
     if (t == 0)
@@ -80,51 +81,66 @@ extern "C" __global__ void __launch_bounds__(TOP_THREADS)
     }
     scores += (uint64_t)blockIdx.x * width;
     uint32_t prefix = 0, wanted = keep;
-    for (int shift = 24; shift >= 0; shift -= 8) {
-        for (uint32_t i = t; i < 256; i += TOP_THREADS)
+    for (int shift = 21; shift >= 0; shift = shift == 21 ? 10 : shift == 10 ? 0 : -1) {
+        uint32_t bins = shift ? 2048 : 1024, above = shift == 21 ? 32 : shift == 10 ? 21 : 10;
+        for (uint32_t i = t; i < bins; i += TOP_THREADS)
             histogram[i] = 0;
         __syncthreads();
+#pragma unroll 4
         for (uint32_t i = t; i < complete; i += TOP_THREADS) {
             uint32_t key = ordered(scores[i]);
             // Counts of integers: the order of these atomics does not matter.
-            if (shift == 24 || key >> (shift + 8) == prefix)
-                atomicAdd(&histogram[key >> shift & 255], 1);
+            if (above == 32 || key >> above == prefix)
+                atomicAdd(&histogram[key >> shift & (bins - 1)], 1);
         }
         __syncthreads();
-        if (t == 0) {
-            uint32_t digit = 255, need = wanted;
-            while (histogram[digit] < need)
-                need -= histogram[digit--];
-            chosen = digit;
-            left = need;
+        if (warp == 0) {
+            // A lane has a stretch of bins, the first lane the highest ones.
+            uint32_t own = bins / 32, top = bins - lane * own, sum = 0;
+            for (uint32_t i = 1; i <= own; i++)
+                sum += histogram[top - i];
+            uint32_t upto = sum;
+            for (int step = 1; step < 32; step *= 2) {
+                uint32_t other = __shfl_up_sync(~0u, upto, step);
+                upto += lane >= step ? other : 0;
+            }
+            if (upto >= wanted && upto - sum < wanted) {
+                uint32_t need = wanted - (upto - sum), digit = top - 1;
+                while (histogram[digit] < need)
+                    need -= histogram[digit--];
+                chosen = digit;
+                left = need;
+            }
         }
         __syncthreads();
-        prefix = prefix << 8 | chosen;
+        prefix = prefix << (shift ? 11 : 10) | chosen;
         wanted = left;
         __syncthreads();
     }
     // All above `prefix`, and of those equal to it the first `wanted`.
-    if (t < 2)
-        written[t] = 0;
+    uint32_t share = (complete + TOP_THREADS - 1) / TOP_THREADS * 32;
+    uint32_t begin = min(warp * share, complete), end = min(begin + share, complete);
+    uint32_t above = 0, equal = 0;
+#pragma unroll 4
+    for (uint32_t i = begin + lane; i < end; i += 32) {
+        uint32_t key = ordered(scores[i]);
+        above += key > prefix, equal += key == prefix;
+    }
+    above = __reduce_add_sync(~0u, above), equal = __reduce_add_sync(~0u, equal);
+    if (lane == 0)
+        above_of[warp] = above, equal_of[warp] = equal;
     __syncthreads();
-    for (uint32_t base = 0; base < complete; base += TOP_THREADS) {
-        uint32_t i = base + t, key = i < complete ? ordered(scores[i]) : 0;
-        bool above = i < complete && key > prefix, equal = i < complete && key == prefix;
-        uint32_t lane = t % 32, warp = t / 32, lower = (1u << lane) - 1;
-        uint32_t above_mask = __ballot_sync(~0u, above), equal_mask = __ballot_sync(~0u, equal);
-        if (lane == 0)
-            before[warp][0] = __popc(above_mask), before[warp][1] = __popc(equal_mask);
-        __syncthreads();
-        uint32_t a = written[0] + __popc(above_mask & lower),
-                 e = written[1] + __popc(equal_mask & lower);
-        for (uint32_t w = 0; w < warp; w++)
-            a += before[w][0], e += before[w][1];
-        if (above || (equal && e < wanted))
+    above = equal = 0;
+    for (uint32_t w = 0; w < warp; w++)
+        above += above_of[w], equal += equal_of[w];
+    for (uint32_t base = begin; base < end; base += 32) {
+        uint32_t i = base + lane, key = i < end ? ordered(scores[i]) : 0;
+        bool is_above = i < end && key > prefix, is_equal = i < end && key == prefix;
+        uint32_t lower = (1u << lane) - 1, above_mask = __ballot_sync(~0u, is_above),
+                 equal_mask = __ballot_sync(~0u, is_equal);
+        uint32_t a = above + __popc(above_mask & lower), e = equal + __popc(equal_mask & lower);
+        if (is_above || (is_equal && e < wanted))
             ids[a + min(e, wanted)] = i;
-        __syncthreads();
-        if (t == 0)
-            for (int w = 0; w < TOP_THREADS / 32; w++)
-                written[0] += before[w][0], written[1] += before[w][1];
-        __syncthreads();
+        above += __popc(above_mask), equal += __popc(equal_mask);
     }
 }

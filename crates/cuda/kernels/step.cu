@@ -43,8 +43,8 @@ constexpr int JOIN_THREADS = 512, JOIN_MOST = 4;
 // normed. One block a row. The last warp works out how they are written back, the others go on
 // without it.
 extern "C" __global__ void __launch_bounds__(JOIN_THREADS)
-    mix_join(float *x, float *xn, float *mix, const float *parts, const float *streams,
-             const float *norm, const float *scale, const float *base, uint32_t count,
+    mix_join(float *x, float *xn, __half *half, __half *fine, float *mix, const float *parts,
+             const float *streams, const float *norm, const float *scale, const float *base, uint32_t count,
              uint32_t width, uint32_t rounds, float norm_epsilon, float epsilon) {
     let_next_begin();
     __shared__ float raw[MIX_SUMS], pre[2][STREAMS], squares[JOIN_THREADS / 32];
@@ -100,9 +100,14 @@ extern "C" __global__ void __launch_bounds__(JOIN_THREADS)
             continue;
         float4 n = ((const float4 *)norm)[i], v = own[k];
         ((float4 *)(x + (uint64_t)row * width))[i] = v;
-        ((float4 *)(xn + (uint64_t)row * width))[i] =
-            make_float4(v.x * inverse * n.x, v.y * inverse * n.y, v.z * inverse * n.z,
+        n = make_float4(v.x * inverse * n.x, v.y * inverse * n.y, v.z * inverse * n.z,
                         v.w * inverse * n.w);
+        ((float4 *)(xn + (uint64_t)row * width))[i] = n;
+        // For products: rounded, and for those on which choices depend with what rounding left.
+        uint2 high = rounded(bounded4(n));
+        ((uint2 *)(half + (uint64_t)row * width))[i] = high;
+        ((uint2 *)(fine + (uint64_t)row * 2 * width))[i] = high;
+        ((uint2 *)(fine + ((uint64_t)row * 2 + 1) * width))[i] = remainder(n, high);
     }
 }
 
@@ -116,6 +121,7 @@ struct Squeeze {
 // the compressors. Rows are runs of one token each.
 struct Inward {
     float *qr;
+    __half *qr_half;
     const float *qa, *query_norm, *latent, *latent_norm;
     const float2 *angles;
     const float *frequencies;
@@ -191,8 +197,11 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
         for (uint32_t i = t; i < in.rank; i += ROW_THREADS)
             squares += from[i] * from[i];
         float inverse = 1.f / sqrtf(block_sum(squares) / (float)in.rank + in.epsilon);
-        for (uint32_t i = t; i < in.rank; i += ROW_THREADS)
-            to[i] = from[i] * inverse * in.query_norm[i];
+        for (uint32_t i = t; i < in.rank; i += ROW_THREADS) {
+            float v = from[i] * inverse * in.query_norm[i];
+            to[i] = v;
+            in.qr_half[(uint64_t)number * in.rank + i] = __float2half_rn(bounded(v));
+        }
     } else if (kind == 1) {
         latent_row(in.latent, in.latent_norm, in.angles, in.memory, in.epsilon, number);
     } else {

@@ -36,6 +36,18 @@ pub(crate) fn turned_width(width: usize) -> usize {
 }
 
 impl Buffer {
+    /// Where its rows as binary16 lie.
+    pub(crate) fn half(&self) -> Ptr {
+        let half = self.half.as_ref();
+        half.expect("buffers whose rows meet weights have it").ptr()
+    }
+
+    /// The same for an operation that writes both results, in order.
+    pub(crate) fn out_half(&self) -> Ptr {
+        self.halved.set(Halved::Plain);
+        self.half()
+    }
+
     /// Where an operation writes its result.
     pub(crate) fn out(&mut self) -> Ptr {
         self.halved.set(Halved::Stale);

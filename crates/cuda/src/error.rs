@@ -44,6 +44,9 @@ pub enum Error {
         /// Bytes the card has.
         total: usize,
     },
+    /// Loading was ended before it was done.
+    #[error("interrupted")]
+    Interrupted,
     /// A model that the kernels are not made for.
     #[error("{field} is {found}; the kernels are made for {expected}")]
     Shape {

@@ -145,8 +145,7 @@ impl OfFormat {
             narrow_down_one: kernel("narrow_down_one")?,
             number: place(format) as u32,
             on_way: match format {
-                Format::Q8_0 | Format::Q2K | Format::Mxfp4 => 4,
-                Format::Iq2Xxs => 6,
+                Format::Q8_0 | Format::Q2K | Format::Mxfp4 | Format::Iq2Xxs => 4,
                 Format::F16 | Format::BF16 | Format::Q4K => 2,
                 _ => 1,
             },

@@ -87,6 +87,7 @@ pub(crate) struct Part {
     pub(crate) w: Weight,
     pub(crate) out: Ptr,
     pub(crate) x: Ptr,
+    pub(crate) half: Ptr,
     pub(crate) first: u32,
     pub(crate) format: u32,
     pub(crate) rows: u32,
@@ -109,6 +110,7 @@ impl Part {
         },
         out: Ptr::NULL,
         x: Ptr::NULL,
+        half: Ptr::NULL,
         first: 0,
         format: 0,
         rows: 0,
@@ -149,6 +151,7 @@ pub(crate) struct Squeeze {
 #[repr(C)]
 pub(crate) struct Inward {
     pub(crate) qr: Ptr,
+    pub(crate) qr_half: Ptr,
     pub(crate) qa: Ptr,
     pub(crate) query_norm: Ptr,
     pub(crate) latent: Ptr,
@@ -166,8 +169,8 @@ pub(crate) struct Inward {
 }
 
 const _: () = {
-    assert!(size_of::<Part>() == 80 && size_of::<Parts>() == 648);
-    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 64 + 88 + 40 + 80 + 16);
+    assert!(size_of::<Part>() == 88 && size_of::<Parts>() == 712);
+    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 72 + 88 + 40 + 80 + 16);
     assert!(size_of::<Row>() == 32 && size_of::<Run>() == 16 && size_of::<Window>() == 8);
     assert!(size_of::<Weight>() == 32 && size_of::<Memory>() == 88 && size_of::<Place>() == 40);
 };

@@ -38,6 +38,7 @@ mod step;
 mod tensor;
 mod work;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ds4_model::shape::family;
@@ -163,7 +164,16 @@ impl Cuda {
 
     /// Copies a model's weights to the card.
     pub fn load(&self, weights: &Weights<ds4_model::Tensor>) -> Result<Weights<Tensor>, Error> {
-        let loaded = self.loader.load(weights)?;
+        self.load_with(weights, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    /// The same; `progress` is told bytes copied and bytes in all after each tensor, and may end it.
+    pub fn load_with(
+        &self,
+        weights: &Weights<ds4_model::Tensor>,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<Weights<Tensor>, Error> {
+        let loaded = self.loader.load(weights, progress)?;
         self.device.wait()?;
         Ok(loaded)
     }

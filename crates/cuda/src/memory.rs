@@ -9,7 +9,6 @@ use ds4_model::{
 };
 
 use crate::device::{Device, Mem};
-use crate::device::{Device, Mem};
 use crate::kernels::SOME;
 use crate::{Buffer, Cuda, Error, Options, Picks, layout};
 

@@ -4,7 +4,6 @@ use ds4_model::weights::Ffn;
 
 use crate::buffer::Halved;
 use crate::device::{Kernel, Ptr};
-use crate::kernels::FEW;
 use crate::layout::{MOST_PARTS, Part, Parts};
 use crate::product::Tiles;
 use crate::work::TILE_TOKENS;
@@ -13,8 +12,38 @@ use crate::{Buffer, Cuda, Error, Picks, Tensor};
 /// Warps of a block, as in `narrow.cu`.
 const WARPS: usize = 8;
 
-/// Where a product goes, what meets which weight, and of how many diagonal blocks that is.
-pub(crate) type Product<'a> = (Ptr, &'a Buffer, &'a Tensor, usize);
+/// One product of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product<'a> {
+    out: Ptr,
+    half: Ptr,
+    x: &'a Buffer,
+    w: &'a Tensor,
+    groups: usize,
+}
+
+impl<'a> Product<'a> {
+    /// `out = x w^T`.
+    pub(crate) fn new(out: Ptr, x: &'a Buffer, w: &'a Tensor) -> Self {
+        Self {
+            out,
+            half: Ptr::NULL,
+            x,
+            w,
+            groups: 1,
+        }
+    }
+
+    /// For a weight of so many blocks along its diagonal.
+    pub(crate) fn of(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// Whose results are wanted as binary16 too.
+    pub(crate) fn and_half(self, half: Ptr) -> Self {
+        Self { half, ..self }
+    }
+}
 
 impl Cuda {
     /// Products of `n` rows in one launch.
@@ -26,14 +55,11 @@ impl Cuda {
             n: n as u32,
         };
         let mut blocks = 0;
-        for (part, &(out, x, w, groups)) in parts.part.iter_mut().zip(products) {
-            let passes = if w.fine && n > FEW { 2 } else { 1 };
-            let from = if n <= FEW {
-                x.mem.ptr()
-            } else if w.fine {
-                let fine = self.work.fine.ptr();
-                self.to_half(fine, x.mem.ptr(), w.cols, n, 2, Halved::Plain)?;
-                fine
+        for (part, product) in parts.part.iter_mut().zip(products) {
+            let &Product { x, w, groups, .. } = product;
+            let passes = if w.fine { 2 } else { 1 };
+            let from = if w.fine {
+                self.fine(x, n)?
             } else {
                 self.half(x, Halved::Plain)?
             };
@@ -45,8 +71,9 @@ impl Cuda {
                 .clamp(1, WARPS);
             *part = Part {
                 w: w.weight(),
-                out,
+                out: product.out,
                 x: from,
+                half: product.half,
                 first: blocks,
                 format: kernels.number,
                 rows: w.rows as u32,
@@ -65,6 +92,15 @@ impl Cuda {
             0,
             &[&parts],
         )
+    }
+
+    /// Rows with 22 bits, as pairs of binary16.
+    fn fine(&self, x: &Buffer, n: usize) -> Result<Ptr, Error> {
+        let fine = self.work.fine.ptr();
+        if x.halved.get() != Halved::Plain || self.work.fine_of.get() != x.mem.ptr() {
+            self.to_half(fine, x.mem.ptr(), x.width, n, 2, Halved::Plain)?;
+        }
+        Ok(fine)
     }
 
     fn narrow_kernel(&self, n: usize) -> Kernel {
@@ -102,12 +138,7 @@ impl Cuda {
         } else {
             (work.token_of.ptr(), work.weight_of.ptr())
         };
-        let fine = n <= FEW;
-        let from = if fine {
-            x.mem.ptr()
-        } else {
-            self.half(x, Halved::Plain)?
-        };
+        let from = self.half(x, Halved::Plain)?;
         let used = picks.width as u32;
         let hidden = work.hidden.ptr();
         self.device.launch(
@@ -119,7 +150,6 @@ impl Cuda {
                 &hidden,
                 &from,
                 &(x.width as u32),
-                &u32::from(fine),
                 &w.gate.weight(),
                 &w.up.weight(),
                 &tiles.list,

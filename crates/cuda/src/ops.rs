@@ -10,7 +10,6 @@ use ds4_model::{Ops, Ratio, RowFormat, RowSet, Scratch, Seen, Site, Stream};
 
 use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
-use crate::kernels::FEW;
 use crate::product::{ATTEND_SHARED, Rows};
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
@@ -328,7 +327,7 @@ impl Ops for Cuda {
         let at_once = (self.work.score_count / width as usize).min(self.plan.len().max(1));
         let heads = self.shape.index_heads as u32;
         let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
-        let half = if self.by_halves(self.plan.len()) {
+        let half = if self.options.arithmetic == Arithmetic::Half {
             Some(self.half(q, Halved::Plain)?)
         } else {
             None
@@ -384,7 +383,7 @@ impl Ops for Cuda {
             self.device.launch(
                 self.kernels.index_top,
                 [count, 1, 1],
-                [512, 1],
+                [1024, 1],
                 0,
                 &[
                     &picks.ids.ptr(),
@@ -517,9 +516,8 @@ impl Ops for Cuda {
     }
 
     fn moe(&mut self, s: &mut Scratch<Buffer, Picks>, w: &Moe<Tensor>) -> Done {
-        let n = self.plan.len();
         let alike = w.experts.gate.format == w.experts.up.format;
-        if self.fused() && alike && (n <= FEW || w.gate.format == Format::F16) {
+        if self.fused() && alike && w.gate.format == Format::F16 {
             return self.moe_few(s, w);
         }
         moe(self, s, w)

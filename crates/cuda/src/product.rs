@@ -5,6 +5,7 @@ use ds4_gguf::Format;
 use crate::buffer::{Halved, turned_width};
 use crate::device::Ptr;
 use crate::kernels::{FEW, SOME, tile_bytes};
+use crate::narrow::Product;
 use crate::work::TILE_TOKENS;
 use crate::{Arithmetic, Buffer, Cuda, Error, Tensor};
 
@@ -72,8 +73,8 @@ impl Cuda {
     ) -> Result<(), Error> {
         let stride = w.cols * groups;
         let whole = groups == 1 || (w.rows / groups).is_multiple_of(16);
-        if self.by_narrow(n) && whole && (n <= FEW || !w.fine || w.format == Format::F16) {
-            return self.narrow(n, &[(out, x, w, groups)]);
+        if self.by_narrow(n) && whole && (!w.fine || w.format == Format::F16) {
+            return self.narrow(n, &[Product::new(out, x, w).of(groups)]);
         }
         let suits = groups == 1 || w.cols.is_multiple_of(128);
         if !self.by_halves(n) || !suits || (w.fine && w.format != Format::F16) {
@@ -81,6 +82,7 @@ impl Cuda {
         }
         if w.fine {
             let fine = self.work.fine.ptr();
+            self.work.fine_of.set(Ptr::NULL);
             self.to_half(fine, x.mem.ptr(), w.cols, n, 2, Halved::Turned)?;
             return self.tiles(out, fine, n, w, groups, 2);
         }
@@ -89,8 +91,7 @@ impl Cuda {
 
     /// The rows of a buffer as binary16.
     pub(crate) fn half(&self, x: &Buffer, order: Halved) -> Result<Ptr, Error> {
-        let half = x.half.as_ref();
-        let half = half.expect("buffers whose rows meet weights have it").ptr();
+        let half = x.half();
         if x.halved.replace(order) != order {
             self.to_half(half, x.mem.ptr(), x.width, self.rows(x), 1, order)?;
         }

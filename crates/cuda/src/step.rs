@@ -3,7 +3,6 @@
 use ds4_model::weights::{Attention, Compressor, Hyper, Layer, Moe, Router};
 use ds4_model::{Ops, Scratch, Site};
 
-use crate::buffer::Halved;
 use crate::device::Ptr;
 use crate::layout::{Inward, Place, Squeeze};
 use crate::narrow::Product;
@@ -32,6 +31,8 @@ impl Cuda {
             0,
             &[&parts, &streams, &hc.mix.weight()],
         )?;
+        let xn = s.xn.out();
+        self.work.fine_of.set(xn);
         self.device.launch(
             self.kernels.mix_join,
             [self.n(), 1, 1],
@@ -39,7 +40,9 @@ impl Cuda {
             0,
             &[
                 &s.x.out(),
-                &s.xn.out(),
+                &xn,
+                &s.xn.out_half(),
+                &self.work.fine.ptr(),
                 &s.mix.out(),
                 &parts,
                 &streams,
@@ -71,8 +74,8 @@ impl Cuda {
             pool_at: 0,
         }; 2];
         let mut products: Vec<Product> = Vec::with_capacity(7);
-        products.push((s.qa.out(), &s.xn, &w.query.a, 1));
-        products.push((s.latent.out(), &s.xn, &w.latent.kv, 1));
+        products.push(Product::new(s.qa.out(), &s.xn, &w.query.a));
+        products.push(Product::new(s.latent.out(), &s.xn, &w.latent.kv));
         let mut pool = |number: usize, c, (u, z): (&mut Buffer, &mut Buffer), d, pool_at| {
             let c: &Compressor<Tensor> = c;
             squeeze[number] = Squeeze {
@@ -91,24 +94,28 @@ impl Cuda {
             Attention::Window => {}
             Attention::Hca(c) => {
                 let [u, z] = pool(0, c, (&mut s.u_wide, &mut s.z_wide), d, place.pool);
-                products.extend([(u, &s.xn, &c.kv, 1), (z, &s.xn, &c.gate, 1)]);
+                products.push(Product::new(u, &s.xn, &c.kv));
+                products.push(Product::new(z, &s.xn, &c.gate));
                 kinds = 3;
             }
             Attention::Csa(csa) => {
                 let c = &csa.compressor;
                 let [u, z] = pool(0, c, (&mut s.u, &mut s.z), d, place.pool);
-                products.extend([(u, &s.xn, &c.kv, 1), (z, &s.xn, &c.gate, 1)]);
+                products.push(Product::new(u, &s.xn, &c.kv));
+                products.push(Product::new(z, &s.xn, &c.gate));
                 let c = &csa.indexer.compressor;
                 let [u, z] = pool(1, c, (&mut s.u_index, &mut s.z_index), di, place.index_pool);
-                products.extend([(u, &s.xn, &c.kv, 1), (z, &s.xn, &c.gate, 1)]);
+                products.push(Product::new(u, &s.xn, &c.kv));
+                products.push(Product::new(z, &s.xn, &c.gate));
                 let out = s.index_w.out();
-                products.push((out, &s.xn, &csa.indexer.weights, 1));
+                products.push(Product::new(out, &s.xn, &csa.indexer.weights));
                 kinds = 4;
             }
         }
         self.narrow(n, &products)?;
         let inward = Inward {
             qr: s.qr.out(),
+            qr_half: s.qr.out_half(),
             qa: s.qa.mem.ptr(),
             query_norm: w.query.norm.plain(),
             latent: s.latent.mem.ptr(),
@@ -131,10 +138,10 @@ impl Cuda {
             0,
             &[&inward],
         )?;
-        let query = (s.q.out(), &s.qr, &w.query.b, 1);
+        let query = Product::new(s.q.out(), &s.qr, &w.query.b);
         let picks = match &w.attention {
             Attention::Csa(csa) => {
-                let index = (s.index_q.out(), &s.qr, &csa.indexer.query, 1);
+                let index = Product::new(s.index_q.out(), &s.qr, &csa.indexer.query);
                 self.narrow(n, &[query, index])?;
                 self.turn(s, at, self.shape.index_heads)?;
                 self.index_select(&mut s.selected, &s.index_q, &s.index_w, at)?;
@@ -148,7 +155,14 @@ impl Cuda {
             }
         };
         self.attend_parts(&mut s.heads, &s.q, &w.sinks, picks, place, at, true)?;
-        self.output_groups(&mut s.low, &s.heads, &w.output.a)?;
+        let groups = self.shape.output_groups;
+        if !(w.output.a.rows / groups).is_multiple_of(16) {
+            self.output_groups(&mut s.low, &s.heads, &w.output.a)?;
+        } else {
+            let low = s.low.out();
+            let product = Product::new(low, &s.heads, &w.output.a).of(groups);
+            self.narrow(n, &[product.and_half(s.low.out_half())])?;
+        }
         self.matmul(&mut s.y, &s.low, &w.output.b)
     }
 
@@ -163,11 +177,12 @@ impl Cuda {
             &[
                 &s.q.out(),
                 &s.index_q.out(),
+                &s.index_q.out_half(),
                 &self.angles(at),
                 &n,
                 &heads,
                 &index,
-                &self.memory.args().rounded,
+                &(1 - self.memory.args().rounded),
                 &self.shape.norm_epsilon,
             ],
         )
@@ -189,7 +204,19 @@ impl Cuda {
         commit: bool,
     ) -> Done {
         let n = self.plan.len();
-        let parts = (PARTS / n.max(1)).clamp(1, 64) as u32;
+        // Two tiles of rows a part, while parts are not too many; of nearly the same length, the
+        // same.
+        let rows = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
+        let compressed = match (width, place.ratio) {
+            (0, 0) => 0,
+            (0, _) => {
+                let most = self.plan.rows().iter().map(rows).max().unwrap_or(0);
+                most.next_power_of_two()
+            }
+            (width, _) => width as usize,
+        };
+        let tiles = (self.shape.window + compressed).div_ceil(32);
+        let parts = (PARTS / n.max(1)).min(tiles).clamp(1, 64) as u32;
         let count = self.shape.heads as u32;
         let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
         let rows = self.work.rows.ptr();
@@ -217,13 +244,15 @@ impl Cuda {
             ],
         )?;
         let commits = if commit { n as u32 } else { 0 };
+        let out = heads.out();
+        let half = if commit { heads.out_half() } else { Ptr::NULL };
         self.device.launch(
             self.kernels.attend_join,
             [n as u32 * count + commits, 1, 1],
             [ROW_THREADS, 1],
             0,
             &[
-                &heads.out(),
+                &out,
                 &states,
                 &sums,
                 &sinks.plain(),
@@ -234,6 +263,7 @@ impl Cuda {
                 &rows,
                 &self.memory.args(),
                 &place,
+                &half,
             ],
         )
     }
@@ -246,9 +276,9 @@ impl Cuda {
         self.narrow(
             n,
             &[
-                (s.router.out(), &s.xn, &w.gate, 1),
-                (gate, &s.xn, &w.shared.gate, 1),
-                (up, &s.xn, &w.shared.up, 1),
+                Product::new(s.router.out(), &s.xn, &w.gate),
+                Product::new(gate, &s.xn, &w.shared.gate),
+                Product::new(up, &s.xn, &w.shared.up),
             ],
         )?;
         let (fixed, bias) = match &w.router {
@@ -256,8 +286,7 @@ impl Cuda {
             Router::TopK(bias) => (Ptr::NULL, bias.plain()),
         };
         let (experts, f) = (self.shape.experts as u32, self.shape.expert_width as u32);
-        let half = work.shared_gate.half.as_ref().expect("it has them").ptr();
-        work.shared_gate.halved.set(Halved::Plain);
+        let half = work.shared_gate.out_half();
         self.device.launch(
             self.kernels.choose,
             [self.n() + (self.n() * f).div_ceil(128), 1, 1],

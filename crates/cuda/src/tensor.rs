@@ -1,5 +1,6 @@
 //! Weights on the card, and their way there.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ds4_gguf::block::iq2_xxs::grid::MAGNITUDES;
@@ -89,9 +90,13 @@ impl Loader {
     pub(crate) fn load(
         &self,
         weights: &Weights<ds4_model::Tensor>,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Weights<Tensor>, Error> {
-        let mut need = 0;
-        weights.map(|_, tensor| need += tensor.bytes().len() + 512);
+        let (mut need, mut all, mut done) = (0, 0, 0);
+        weights.for_each(|_, tensor| {
+            need += tensor.bytes().len() + 512;
+            all += tensor.bytes().len() as u64;
+        });
         let (free, total) = self.device.memory()?;
         if need > free {
             return Err(Error::Memory {
@@ -101,7 +106,14 @@ impl Loader {
                 total,
             });
         }
-        weights.try_map(|path, tensor| self.tensor(path, tensor))
+        weights.try_map(|path, tensor| {
+            let loaded = self.tensor(path, tensor)?;
+            done += tensor.bytes().len() as u64;
+            match progress(done, all) {
+                ControlFlow::Continue(()) => Ok(loaded),
+                ControlFlow::Break(()) => Err(Error::Interrupted),
+            }
+        })
     }
 
     /// One tensor of the model, named by its path.

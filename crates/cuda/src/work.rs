@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ds4_model::{RowSet, Shape};
 
 use crate::buffer::{Halved, turned_width};
-use crate::device::{Device, Mem};
+use crate::device::{Device, Mem, Ptr};
 use crate::kernels::SOME;
 use crate::{Buffer, Error, Options, layout};
 
@@ -42,6 +42,8 @@ pub(crate) struct Work {
     pub(crate) experts: Experts,
     /// Rows as pairs of binary16, for the router.
     pub(crate) fine: Mem,
+    /// The buffer whose rows those are, as long as they are fresh in order.
+    pub(crate) fine_of: Cell<Ptr>,
     /// Sums of stretches of the streams, for few rows.
     pub(crate) mix_parts: Mem,
 }
@@ -102,6 +104,7 @@ impl Work {
             scores: floats(score_count)?,
             score_count,
             fine: floats(n * turned_width(e))?,
+            fine_of: Cell::new(Ptr::NULL),
             mix_parts: floats(n.min(SOME) * (shape.streams * e).div_ceil(256) * 25)?,
             parts: floats(2 * parts)?,
             sums: floats(parts * shape.head_width)?,

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::ArgAction;
-use ds4_engine::{Arithmetic, CpuOptions, Engine, Options, Store, load_cpu};
+use ds4_engine::{
+    Arithmetic, CpuOptions, CudaArithmetic, CudaOptions, Engine, Machine, Options, Store, load_cpu,
+    load_cuda, missing_card,
+};
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
@@ -29,6 +32,14 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "N", env = "DS4_THREADS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// What to compute on: an NVIDIA card, the CPU, or the card if there is one and the model fits.
+    #[arg(
+        long,
+        env = "DS4_DEVICE",
+        value_name = "DEVICE",
+        default_value = "auto"
+    )]
+    device: Device,
     /// Multiply floats instead of eight-bit codes: no rounding beyond the model's own, and an
     /// answer that does not depend on what else is computed. Slower.
     #[arg(long, env = "DS4_EXACT", value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -50,6 +61,17 @@ pub(crate) struct ModelArgs {
     /// Where conversations outlive the process: the verbs that converse say so.
     #[arg(skip)]
     store: Option<Store>,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Device {
+    /// An NVIDIA card if there is one and the model fits, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA card.
+    Cuda,
 }
 
 /// How much logits a verb wants in one step.
@@ -173,26 +195,12 @@ impl ModelArgs {
             store: self.store.clone(),
             ..Options::default()
         };
-        let defaults = CpuOptions::default();
-        let cpu = CpuOptions {
-            threads: self.threads.map_or(defaults.threads, usize::from),
-            arithmetic: if self.exact {
-                Arithmetic::Float
-            } else {
-                defaults.arithmetic
-            },
-            slots: wants.sessions(),
-            pages: wants.sessions() * options.context.div_ceil(ds4_engine::PAGE_TOKENS),
-            max_outputs: wants.outputs(),
-            ..defaults
-        };
-        let threads = cpu.threads;
-        let machine = load_cpu(file, cpu).with_context(|| format!("cannot run {path}"))?;
+        let (machine, on) = self.machine(file, &options, wants)?;
         let shared = Some(Arc::clone(&tokenizer));
-        let engine = Engine::start(Box::new(machine), shared, options)
+        let engine = Engine::start(machine, shared, options)
             .with_context(|| format!("cannot run {path}"))?;
         manners::say(&format!(
-            "{path}: loaded in {:.1} s, {threads} threads",
+            "{path}: loaded in {:.1} s, {on}",
             begun.elapsed().as_secs_f64()
         ));
         Ok(Model {
@@ -201,5 +209,56 @@ impl ModelArgs {
             name: name(file),
             file: path.to_owned(),
         })
+    }
+
+    /// The model on the device asked for, and what that is called.
+    fn machine(
+        &self,
+        file: &Gguf,
+        options: &Options,
+        wants: Wants,
+    ) -> Result<(Box<dyn Machine>, String)> {
+        let slots = wants.sessions();
+        let pages = slots * options.context.div_ceil(ds4_engine::PAGE_TOKENS);
+        let max_outputs = wants.outputs();
+        let path = file.name();
+        let asked = self.device == Device::Cuda;
+        if asked || (self.device == Device::Auto && missing_card(0).is_none()) {
+            let defaults = CudaOptions::default();
+            let cuda = CudaOptions {
+                arithmetic: if self.exact {
+                    CudaArithmetic::Float
+                } else {
+                    defaults.arithmetic
+                },
+                slots,
+                pages,
+                max_outputs,
+                ..defaults
+            };
+            match progress::bytes(|progress| load_cuda(file, cuda, progress))?.0 {
+                Ok(machine) => return Ok((Box::new(machine), "NVIDIA card 0".into())),
+                Err(reason) if asked || reason.is_interruption() => {
+                    return Err(reason).with_context(|| format!("cannot run {path} on a card"));
+                }
+                Err(reason) => manners::say(&format!("not on the NVIDIA card: {reason}")),
+            }
+        }
+        let defaults = CpuOptions::default();
+        let cpu = CpuOptions {
+            threads: self.threads.map_or(defaults.threads, usize::from),
+            arithmetic: if self.exact {
+                Arithmetic::Float
+            } else {
+                defaults.arithmetic
+            },
+            slots,
+            pages,
+            max_outputs,
+            ..defaults
+        };
+        let threads = cpu.threads;
+        let machine = load_cpu(file, cpu).with_context(|| format!("cannot run {path}"))?;
+        Ok((Box::new(machine), format!("{threads} threads")))
     }
 }

