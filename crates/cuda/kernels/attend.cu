@@ -119,6 +119,8 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
 #pragma unroll 4
     for (uint32_t i = 0; i < count; i++) {
         uint64_t part = first + i * heads;
+        if (parts[part].x == -INFINITY)
+            continue;
         float share = expf(parts[part].x - top);
         float4 v = ((const float4 *)(sums + part * HEAD))[t];
         total += parts[part].y * share;

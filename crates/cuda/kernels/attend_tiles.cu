@@ -1,4 +1,5 @@
-// Attention of many rows on tensor cores: a block carries 64 heads of one row over all it sees.
+// Attention on tensor cores: a block carries 64 heads of one row over all it sees, or over a part of
+// that when rows are few, to be joined by `attend_join`.
 //
 // Stored rows are copied into shared memory a tile ahead, then expanded to binary16, in which they
 // are exact. A warp owns 16 heads by 16 rows of the scores, then 64 channels of the result for all
@@ -31,7 +32,8 @@ __device__ inline uint32_t expand(uint32_t two, __half2 scale) {
 extern "C" __global__ void __launch_bounds__(256, 1)
     attend_tiles(float *out, const float *q, const Row *rows, Memory memory, Place at,
                  uint32_t heads, const uint32_t *picks, const uint32_t *counts,
-                 uint32_t picks_width, uint32_t draft, const float *sinks, const float2 *angles) {
+                 uint32_t picks_width, uint32_t draft, const float *sinks, const float2 *angles,
+                 float2 *parts, float *part_sums) {
     in_turn();
     extern __shared__ __align__(128) uint8_t shared[];
     Look &look = *(Look *)shared;
@@ -50,7 +52,16 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                 copy8(to + r * 584 + c * 8, from + c * 8);
         }
     };
-    fetch(0);
+    uint32_t tiles = (seen.all + GATHERED - 1) / GATHERED;
+    uint32_t share = (tiles + gridDim.z - 1) / gridDim.z;
+    uint32_t begin = min(blockIdx.z * share, tiles), end = min(begin + share, tiles);
+    uint64_t part = ((uint64_t)number * gridDim.z + blockIdx.z) * heads;
+    if (begin == end) {
+        if (t < LOOK_HEADS && first_head + t < heads)
+            parts[part + first_head + t] = make_float2(-INFINITY, 0);
+        return;
+    }
+    fetch(begin);
     copies_end();
     for (uint32_t i = t; i < LOOK_HEADS * HEAD / 8; i += 256) {
         uint32_t head = i / (HEAD / 8), chunk = i % (HEAD / 8);
@@ -66,11 +77,10 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     if (t < LOOK_HEADS)
         look.top[t] = -INFINITY, look.total[t] = 0;
     float sums[4][8][4] = {};
-    uint32_t tiles = (seen.all + GATHERED - 1) / GATHERED;
     float scale = 1.f / sqrtf((float)HEAD);
-    for (uint32_t tile = 0; tile < tiles; tile++) {
+    for (uint32_t tile = begin; tile < end; tile++) {
         uint32_t count = min(seen.all - tile * GATHERED, (uint32_t)GATHERED);
-        if (tile + 1 < tiles)
+        if (tile + 1 < end)
             fetch(tile + 1);
         copies_end();
         copies_wait<1>();
@@ -201,6 +211,17 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             uint32_t head = first_head + 16 * m + g + 8 * half;
             if (head >= heads)
                 continue;
+            if (parts) {
+                if (warp == 0 && quad == 0)
+                    parts[part + head] =
+                        make_float2(look.top[head - first_head], look.total[head - first_head]);
+                float *to = part_sums + (part + head) * HEAD;
+#pragma unroll
+                for (int c = 0; c < 8; c++)
+                    *(float2 *)(to + warp * 64 + c * 8 + 2 * quad) =
+                        make_float2(sums[m][c][2 * half], sums[m][c][2 * half + 1]);
+                continue;
+            }
             float top = look.top[head - first_head], higher = fmaxf(top, sinks[head]);
             float share = expf(top - higher);
             float inverse =

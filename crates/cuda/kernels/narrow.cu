@@ -23,8 +23,7 @@ struct Parts {
 
 // Windows kept on their way at a time, by how large they are.
 template <class Group>
-constexpr int ON_WAY = sizeof(Raw<Group>) <= 40 ? 4
-                                                  : sizeof(Raw<Group>) <= 64 ? 2 : 1;
+constexpr int ON_WAY = sizeof(Raw<Group>) <= 16 ? 4 : sizeof(Raw<Group>) <= 40 ? 2 : 1;
 
 // A window of 16 rows meets 8 columns, of which `x` is the lane's; several chains of sums, so that
 // none waits for another.
@@ -37,8 +36,8 @@ __device__ inline void meet(float (&sum)[CHAINS][4], const Raw<Group> &low, cons
         v[i] = there ? *(const uint4 *)(x + 8 * i) : make_uint4(0, 0, 0, 0);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        multiply(sum[i % CHAINS], low.at(2 * i, grid), high.at(2 * i, grid), v[i].x, v[i].y);
-        multiply(sum[(i + 2) % CHAINS], low.at(2 * i + 1, grid), high.at(2 * i + 1, grid), v[i].z,
+        multiply(sum[0], low.at(2 * i, grid), high.at(2 * i, grid), v[i].x, v[i].y);
+        multiply(sum[1 % CHAINS], low.at(2 * i + 1, grid), high.at(2 * i + 1, grid), v[i].z,
                  v[i].w);
     }
 }
@@ -48,13 +47,13 @@ __device__ inline float joined(const float (&sum)[CHAINS][4], int k) {
     if constexpr (CHAINS == 1)
         return sum[0][k];
     else
-        return (sum[0][k] + sum[1][k]) + (sum[2][k] + sum[3][k]);
+        return sum[0][k] + sum[1][k];
 }
 
 template <class Group, int TILES>
 __device__ void narrow_part(const Part &part, uint32_t n, float *sums) {
-    constexpr int U = TILES == 1 ? ON_WAY<Group> : TILES == 8 ? 1 : (ON_WAY<Group> + 1) / 2;
-    constexpr int CHAINS = TILES == 1 ? 4 : 1;
+    constexpr int U = TILES == 8 ? 1 : ON_WAY<Group>;
+    constexpr int CHAINS = TILES == 1 ? 2 : 1;
     const Weight w = part.w;
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, q = lane % 4;
     uint32_t groups = w.cols / 32, windows = (w.cols + 127) / 128, all = windows * part.passes;
@@ -140,7 +139,7 @@ __device__ void narrow(const Parts &parts, float *sums) {
 }
 
 #define NARROW(TILES)                                                                              \
-    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2)                             \
+    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, TILES == 1 ? 3 : 2)                             \
         narrow_##TILES(const __grid_constant__ Parts parts) {                                      \
         __shared__ float sums[NARROW_WARPS * TILES * 128];                                         \
         narrow<TILES>(parts, sums);                                                                \
@@ -161,24 +160,25 @@ NARROW(2) NARROW(4) NARROW(8)
     }
 };
 
-// hidden[place] = weight * swiglu(gate x, up x), sixteen rows of both a block, for each tile of
-// picks (or each pick, where there is no list).
+// hidden[place] = weight * swiglu(gate x, up x), sixteen rows of both for `slices` warps, for each
+// tile of picks (or each pick, where there is no list).
 template <class Group>
 __device__ void narrow_gated(__half *hidden, const __half *x, uint32_t x_stride, Weight gate,
                              Weight up, const Tile *list, const uint32_t *list_count,
                              const uint32_t *ids, const uint32_t *token_of,
-                             const float *weight_of, uint32_t used, float limit) {
+                             const float *weight_of, uint32_t used, float limit, uint32_t slices) {
     __shared__ float sums[NARROW_WARPS][2][128];
-    constexpr int U = IN_GRID<Group> ? 2 : (ON_WAY<Group> + 1) / 2;
-    uint32_t tiles = (gate.rows + 15) / 16, number = blockIdx.x / tiles;
+    constexpr int U = (ON_WAY<Group> + 1) / 2;
+    uint32_t tiles = NARROW_WARPS / slices, blocks = (gate.rows + 16 * tiles - 1) / (16 * tiles);
+    uint32_t number = blockIdx.x / blocks;
     if (list && number >= *list_count)
         return;
     Chosen chosen(list, ids, number);
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, q = lane % 4;
     uint32_t groups = gate.cols / 32, windows = (gate.cols + 127) / 128;
-    uint32_t first = blockIdx.x % tiles * 16;
-    uint32_t share = (windows + NARROW_WARPS - 1) / NARROW_WARPS;
-    uint32_t from = min(warp * share, windows), to = min(from + share, windows);
+    uint32_t first_row = blockIdx.x % blocks * tiles * 16, first = first_row + warp / slices * 16;
+    uint32_t share = (windows + slices - 1) / slices;
+    uint32_t from = min(warp % slices * share, windows), to = min(from + share, windows);
     uint64_t slab = (uint64_t)chosen.expert * gate.rows;
     uint64_t low_row = (slab + min(first + g, gate.rows - 1)) * groups;
     uint64_t high_row = (slab + min(first + g + 8, gate.rows - 1)) * groups;
@@ -187,7 +187,7 @@ __device__ void narrow_gated(__half *hidden, const __half *x, uint32_t x_stride,
         uint32_t place = chosen.start + min(base + g, chosen.count - 1);
         uint32_t token = token_of ? token_of[place] : place / used;
         const __half *column = x + (uint64_t)token * x_stride;
-        float a[4][4] = {}, b[4][4] = {};
+        float a[2][4] = {}, b[2][4] = {};
         for (uint32_t window = from; window < to; window += U) {
             Raw<Group> raw[U][4];
 #pragma unroll
@@ -213,11 +213,13 @@ __device__ void narrow_gated(__half *hidden, const __half *x, uint32_t x_stride,
             sums[warp][0][at] = joined(a, k), sums[warp][1][at] = joined(b, k);
         }
         __syncthreads();
-        uint32_t own = base + t / 16, row = first + t % 16;
-        if (t < 128 && own < chosen.count && row < gate.rows) {
+        for (uint32_t i = t; i < 128 * tiles; i += 32 * NARROW_WARPS) {
+            uint32_t own = base + i / 16 % 8, row = first_row + i / 128 * 16 + i % 16;
+            if (own >= chosen.count || row >= gate.rows)
+                continue;
             float v = 0, u = 0;
-            for (int k = 0; k < NARROW_WARPS; k++)
-                v += sums[k][0][t], u += sums[k][1][t];
+            for (uint32_t k = i / 128 * slices; k < (i / 128 + 1) * slices; k++)
+                v += sums[k][0][i % 128], u += sums[k][1][i % 128];
             float weighted = swiglu(v, u, limit) * weight_of[chosen.start + own];
             hidden[(uint64_t)(chosen.start + own) * gate.rows + row] =
                 __float2half_rn(bounded(weighted));
@@ -228,18 +230,19 @@ __device__ void narrow_gated(__half *hidden, const __half *x, uint32_t x_stride,
 // down(hidden[place]) for each tile of picks, to its place in `out`.
 template <class Group>
 __device__ void narrow_down(float *out, const __half *hidden, Weight w, const Tile *list,
-                            const uint32_t *list_count) {
+                            const uint32_t *list_count, uint32_t slices) {
     __shared__ float sums[NARROW_WARPS][128];
     constexpr int U = (ON_WAY<Group> + 1) / 2;
-    uint32_t tiles = (w.rows + 15) / 16, number = blockIdx.x / tiles;
+    uint32_t tiles = NARROW_WARPS / slices, blocks = (w.rows + 16 * tiles - 1) / (16 * tiles);
+    uint32_t number = blockIdx.x / blocks;
     if (number >= *list_count)
         return;
     Chosen chosen(list, nullptr, number);
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, q = lane % 4;
     uint32_t groups = w.cols / 32, windows = (w.cols + 127) / 128;
-    uint32_t first = blockIdx.x % tiles * 16;
-    uint32_t share = (windows + NARROW_WARPS - 1) / NARROW_WARPS;
-    uint32_t from = min(warp * share, windows), to = min(from + share, windows);
+    uint32_t first_row = blockIdx.x % blocks * tiles * 16, first = first_row + warp / slices * 16;
+    uint32_t share = (windows + slices - 1) / slices;
+    uint32_t from = min(warp % slices * share, windows), to = min(from + share, windows);
     uint64_t slab = (uint64_t)chosen.expert * w.rows;
     uint64_t low_row = (slab + min(first + g, w.rows - 1)) * groups;
     uint64_t high_row = (slab + min(first + g + 8, w.rows - 1)) * groups;
@@ -247,7 +250,7 @@ __device__ void narrow_down(float *out, const __half *hidden, Weight w, const Ti
         bool there = base + g < chosen.count;
         uint32_t place = chosen.start + min(base + g, chosen.count - 1);
         const __half *column = hidden + (uint64_t)place * w.cols;
-        float sum[4][4] = {};
+        float sum[2][4] = {};
         for (uint32_t window = from; window < to; window += U) {
             Raw<Group> low[U], high[U];
 #pragma unroll
@@ -268,11 +271,13 @@ __device__ void narrow_down(float *out, const __half *hidden, Weight w, const Ti
         for (int k = 0; k < 4; k++)
             sums[warp][(2 * q + k % 2) * 16 + g + 8 * (k / 2)] = joined(sum, k);
         __syncthreads();
-        uint32_t own = base + t / 16, row = first + t % 16;
-        if (t < 128 && own < chosen.count && row < w.rows) {
+        for (uint32_t i = t; i < 128 * tiles; i += 32 * NARROW_WARPS) {
+            uint32_t own = base + i / 16 % 8, row = first_row + i / 128 * 16 + i % 16;
+            if (own >= chosen.count || row >= w.rows)
+                continue;
             float v = 0;
-            for (int k = 0; k < NARROW_WARPS; k++)
-                v += sums[k][t];
+            for (uint32_t k = i / 128 * slices; k < (i / 128 + 1) * slices; k++)
+                v += sums[k][i % 128];
             out[(uint64_t)(chosen.start + own) * w.rows + row] = v;
         }
     }
@@ -287,7 +292,7 @@ __device__ void narrow_down_one(float *y, const __half *hidden, const float *sha
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4, q = lane % 4;
     uint32_t groups = w.cols / 32, windows = (w.cols + 127) / 128, all = windows * used;
     uint32_t first = blockIdx.x * 16;
-    float sum[4][4] = {};
+    float sum[2][4] = {};
     for (uint32_t base = warp; base < all; base += NARROW_WARPS * U) {
         Raw<Group> low[U], high[U];
 #pragma unroll
@@ -319,23 +324,24 @@ __device__ void narrow_down_one(float *y, const __half *hidden, const float *sha
 }
 
 #define NARROW_EXPERTS(FORMAT)                                                                     \
-    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2) narrow_gated_##FORMAT(      \
+    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 3) narrow_gated_##FORMAT(      \
         __half *hidden, const __half *x, uint32_t x_stride, Weight gate, Weight up,                \
         const Tile *list, const uint32_t *list_count, const uint32_t *ids,                         \
-        const uint32_t *token_of, const float *weight_of, uint32_t used, float limit) {            \
+        const uint32_t *token_of, const float *weight_of, uint32_t used, float limit,              \
+        uint32_t slices) {                                                                         \
         let_next_begin();                                                                          \
         after_others();                                                                            \
         narrow_gated<FORMAT>(hidden, x, x_stride, gate, up, list, list_count, ids, token_of,       \
-                             weight_of, used, limit);                                              \
+                             weight_of, used, limit, slices);                                      \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2)                             \
+    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 3)                             \
         narrow_down_##FORMAT(float *out, const __half *hidden, Weight w, const Tile *list,         \
-                             const uint32_t *list_count) {                                         \
+                             const uint32_t *list_count, uint32_t slices) {                        \
         let_next_begin();                                                                          \
         after_others();                                                                            \
-        narrow_down<FORMAT>(out, hidden, w, list, list_count);                                     \
+        narrow_down<FORMAT>(out, hidden, w, list, list_count, slices);                             \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 2)                             \
+    extern "C" __global__ void __launch_bounds__(32 * NARROW_WARPS, 3)                             \
         narrow_down_one_##FORMAT(float *y, const __half *hidden, const float *shared, Weight w,    \
                                  const uint32_t *ids, uint32_t used) {                             \
         let_next_begin();                                                                          \

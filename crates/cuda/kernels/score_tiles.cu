@@ -5,18 +5,18 @@
 #include "halves.cuh"
 #include "rows.cuh"
 
-constexpr int SCORED_ROWS = 128, SCORED_TOKENS = 16;
+constexpr int SCORED_ROWS = 128;
 
-// scores[row][id] for `count` rows from `first_row` on. Rows that see no more than `keep` need none.
+// scores[row][id] for `count` rows from `first_row` on, `tokens` of them a block. Rows that see no more than `keep` need none.
 extern "C" __global__ void __launch_bounds__(256)
     score_tiles(float *scores, const __half *q, const float *head_weights, const Row *rows,
                 Memory memory, Place at, uint32_t first_row, uint32_t count, uint32_t heads,
-                uint32_t width, uint32_t keep) {
+                uint32_t width, uint32_t keep, uint32_t tokens) {
     in_turn();
     uint32_t t = threadIdx.x, lane = t % 32, g = lane / 4, quad = lane % 4;
     uint32_t base = blockIdx.x * SCORED_ROWS, own = base + t / 32 * 16;
-    uint32_t from = first_row + blockIdx.y * SCORED_TOKENS,
-             to = min(from + SCORED_TOKENS, first_row + count), loaded = ~0u;
+    uint32_t from = first_row + blockIdx.y * tokens,
+             to = min(from + tokens, first_row + count), loaded = ~0u;
     uint4 keys[2][4];
     float scale = 1.f / (sqrtf((float)INDEX) * sqrtf((float)heads));
     for (uint32_t number = from; number < to; number++) {

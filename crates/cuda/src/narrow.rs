@@ -139,11 +139,15 @@ impl Cuda {
             (work.token_of.ptr(), work.weight_of.ptr())
         };
         let from = self.half(x, Halved::Plain)?;
+        // A row alone: all warps of a block share one row's windows. Many experts: fewer and larger
+        // blocks.
+        let slices = if alone { WARPS } else { 2 };
+        let rows = 16 * WARPS / slices;
         let used = picks.width as u32;
         let hidden = work.hidden.ptr();
         self.device.launch(
             self.kernels.of(w.gate.format).narrow_gated,
-            [(w.gate.rows.div_ceil(16) * tiles.most) as u32, 1, 1],
+            [(w.gate.rows.div_ceil(rows) * tiles.most) as u32, 1, 1],
             [32 * WARPS as u32, 1],
             0,
             &[
@@ -159,14 +163,14 @@ impl Cuda {
                 &weight_of,
                 &used,
                 &self.shape.swiglu_limit,
+                &(slices as u32),
             ],
         )?;
         let kernels = self.kernels.of(w.down.format);
-        let blocks = w.down.rows.div_ceil(16);
         if alone {
             return self.device.launch(
                 kernels.narrow_down_one,
-                [blocks as u32, 1, 1],
+                [w.down.rows.div_ceil(16) as u32, 1, 1],
                 [32 * WARPS as u32, 1],
                 0,
                 &[
@@ -181,7 +185,7 @@ impl Cuda {
         }
         self.device.launch(
             kernels.narrow_down,
-            [(blocks * tiles.most) as u32, 1, 1],
+            [(w.down.rows.div_ceil(rows) * tiles.most) as u32, 1, 1],
             [32 * WARPS as u32, 1],
             0,
             &[
@@ -190,6 +194,7 @@ impl Cuda {
                 &w.down.weight(),
                 &tiles.list,
                 &tiles.count,
+                &(slices as u32),
             ],
         )?;
         self.combine(y, picks, n)

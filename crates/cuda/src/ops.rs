@@ -10,6 +10,7 @@ use ds4_model::{Ops, Ratio, RowFormat, RowSet, Scratch, Seen, Site, Stream};
 
 use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
+use crate::kernels::SOME;
 use crate::product::{ATTEND_SHARED, Rows};
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
@@ -327,6 +328,8 @@ impl Ops for Cuda {
         let at_once = (self.work.score_count / width as usize).min(self.plan.len().max(1));
         let heads = self.shape.index_heads as u32;
         let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
+        // Rows of one session share index rows; few rows are of many sessions.
+        let tokens: u32 = if self.plan.len() <= SOME { 1 } else { 16 };
         let half = if self.options.arithmetic == Arithmetic::Half {
             Some(self.half(q, Halved::Plain)?)
         } else {
@@ -343,7 +346,7 @@ impl Ops for Cuda {
             if let Some(half) = half {
                 self.device.launch(
                     self.kernels.score_tiles,
-                    [blocks, count.div_ceil(16), 1],
+                    [blocks, count.div_ceil(tokens), 1],
                     [256, 1],
                     0,
                     &[
@@ -358,6 +361,7 @@ impl Ops for Cuda {
                         &heads,
                         &width,
                         &(keep as u32),
+                        &tokens,
                     ],
                 )?;
             } else {
@@ -438,6 +442,8 @@ impl Ops for Cuda {
                     &u32::from(at.layer == self.shape.layers()),
                     &sinks.plain(),
                     &self.angles(at),
+                    &Ptr::NULL,
+                    &Ptr::NULL,
                 ],
             );
         }

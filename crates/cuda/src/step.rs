@@ -1,11 +1,12 @@
 //! Groups of operations for steps of few rows, where the number of kernels counts.
 
 use ds4_model::weights::{Attention, Compressor, Hyper, Layer, Moe, Router};
-use ds4_model::{Ops, Scratch, Site};
+use ds4_model::{Ops, RowFormat, Scratch, Site};
 
 use crate::device::Ptr;
 use crate::layout::{Inward, Place, Squeeze};
 use crate::narrow::Product;
+use crate::product::ATTEND_SHARED;
 use crate::work::PARTS;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
 
@@ -220,29 +221,56 @@ impl Cuda {
         let count = self.shape.heads as u32;
         let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
         let rows = self.work.rows.ptr();
-        self.device.launch(
-            self.kernels.attend,
-            [
-                n as u32,
-                self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
-                parts,
-            ],
-            [256, 1],
-            0,
-            &[
-                &states,
-                &sums,
-                &q.mem.ptr(),
-                &rows,
-                &self.memory.args(),
-                &place,
-                &count,
-                &ids,
-                &counts,
-                &width,
-                &u32::from(at.layer == self.shape.layers()),
-            ],
-        )?;
+        let draft = u32::from(at.layer == self.shape.layers());
+        let packed = self.memory.geometry.format == RowFormat::Packed;
+        if packed && self.by_narrow(n) && ATTEND_SHARED <= self.device.shared() {
+            self.device.launch(
+                self.kernels.attend_tiles,
+                [n as u32, count.div_ceil(64), parts],
+                [256, 1],
+                ATTEND_SHARED,
+                &[
+                    &Ptr::NULL,
+                    &q.mem.ptr(),
+                    &rows,
+                    &self.memory.args(),
+                    &place,
+                    &count,
+                    &ids,
+                    &counts,
+                    &width,
+                    &draft,
+                    &sinks.plain(),
+                    &self.angles(at),
+                    &states,
+                    &sums,
+                ],
+            )?;
+        } else {
+            self.device.launch(
+                self.kernels.attend,
+                [
+                    n as u32,
+                    self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
+                    parts,
+                ],
+                [256, 1],
+                0,
+                &[
+                    &states,
+                    &sums,
+                    &q.mem.ptr(),
+                    &rows,
+                    &self.memory.args(),
+                    &place,
+                    &count,
+                    &ids,
+                    &counts,
+                    &width,
+                    &draft,
+                ],
+            )?;
+        }
         let commits = if commit { n as u32 } else { 0 };
         let out = heads.out();
         let half = if commit { heads.out_half() } else { Ptr::NULL };

@@ -107,7 +107,8 @@ const EVERY: &[Tool] = &ALL;
 const SPEAKS: &[Tool] = &[Ds4, Agent, Eval];
 const ANSWERS: &[Tool] = &[Ds4, Server, Agent, Eval];
 
-const NO_BACKEND: &str = "this program computes on the CPU; a card is not selectable yet";
+const NO_BACKEND: &str = "this program computes on NVIDIA cards and the CPU";
+const BACKEND: &str = "this program takes an NVIDIA card if there is one; --device decides";
 const NO_CARDS: &str = "weights cannot be spread over cards yet";
 const NO_STREAMING: &str = "weights are mapped: the system reads what is not in memory by itself, \
      and there is no cache of experts to size";
@@ -122,13 +123,10 @@ const SELFTEST: &str = "ds4 selftest compares every kernel of this machine with 
 pub(super) const RECIPES: &[Recipe] = &[
     // Model and run time.
     with(&["--model", "-m"], EVERY, Same),
-    bare(
-        &["--cpu"],
-        EVERY,
-        Already("this program computes on the CPU"),
-    ),
-    bare(&["--metal", "--cuda", "--rocm"], EVERY, Refused(NO_BACKEND)),
-    with(&["--backend"], EVERY, Only("cpu", NO_BACKEND)),
+    bare(&["--cpu"], EVERY, Is("--device=cpu")),
+    bare(&["--cuda"], EVERY, Is("--device=cuda")),
+    bare(&["--metal", "--rocm"], EVERY, Refused(NO_BACKEND)),
+    with(&["--backend"], EVERY, Only("cuda", BACKEND)),
     with(&["--gpu-vram", "--gpu-devices"], EVERY, Refused(NO_CARDS)),
     bare(&["--cuda-tensor-parallel"], EVERY, Refused(NO_CARDS)),
     with(&["--ctx", "-c"], ANSWERS, Same),

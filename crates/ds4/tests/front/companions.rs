@@ -36,7 +36,7 @@ fn what_cannot_be_done_is_refused_with_the_reason() {
         "--mtp draft.gguf --mtp-draft 2 -p Hello",
         "--role worker --layers 21:output",
         "--dir-steering-file dir.bin",
-        "--cuda -p Hello",
+        "--metal -p Hello",
     ] {
         let ran = home.run(line);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{line}");
