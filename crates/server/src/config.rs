@@ -23,7 +23,7 @@ pub struct Config {
     pub tokens: Option<u32>,
     /// Whether the model thinks when a request does not say.
     pub thinking: bool,
-    /// Ignore what requests say about sampling while the model thinks, as the official service does.
+    /// Ignore what requests say about sampling while the model thinks, as the official service.
     pub official_sampling: bool,
     /// Added tokens in messages and files are tokens, as in the official encoder.
     pub added_tokens_in_data: bool,

@@ -2,7 +2,7 @@
 //!
 //! A page in somebody's browser can send requests to `127.0.0.1`, and a name that first resolves to
 //! its own server and then to `127.0.0.1` makes the browser believe that both are one origin. So a
-//! request from a page must come from the server's own origin or one that was listed, and the name a
+//! request of a page must come from the server's own origin or one that was listed, and the name a
 //! client calls the server by must be an address, `localhost`, or one that was listed: an address
 //! cannot be made to resolve elsewhere.
 

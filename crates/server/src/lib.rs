@@ -105,7 +105,7 @@ pub enum ServeError {
     Model(String),
 }
 
-/// What a request at `path` becomes: what the protocol writes of its prompt, without anybody's data.
+/// What a request at `path` becomes: what the protocol writes of its prompt, without anyone's data.
 /// Nothing is kept or computed. For fuzzers and for whoever wants to see a mapping.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The line of requests before the engine: bounded, and fair between tenants.
 //!
-//! A slot that becomes free goes to the tenant that has the fewest, and among equals to whoever came
+//! A slot that becomes free goes to the tenant that has the fewest, among equals to whoever came
 //! first: one tenant's hundred requests delay another's single one by one answer, not by a hundred.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -3,7 +3,7 @@
 //! A session's memory holds the tokens that were sampled. Clients send back a description of them,
 //! in which three things may differ: the reasoning (missing, summarised, cut), the calls (JSON with
 //! other spacing or order), and the token boundaries (a text may be split in other ways than the
-//! tokenizer splits it). So every finished turn is remembered, and when a message says the same, its
+//! tokenizer splits it). So every finished turn is remembered; when a message says the same, its
 //! own tokens stand in the prompt. A turn is found by the ids of its calls, by the signature of its
 //! reasoning, or by all that stood before it; it counts only if text, names and arguments are what
 //! the client sent. If the client changed something, what it sent is rendered.

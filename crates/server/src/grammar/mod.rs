@@ -1,6 +1,6 @@
 //! Answers that must have a shape: schemas, forced calls, strict tools.
 //!
-//! [`Shape`] says what a request demands, and is compiled before the request joins the line, so that
+//! [`Shape`] says what a request demands, and is compiled before a request joins the line, so that
 //! a schema nobody can follow is refused with its field. [`Masks`] follows one answer: it leaves
 //! reasoning free, holds the rest to the grammar, and computes each mask on a thread of its own
 //! while the device computes the logits it is for.

@@ -78,7 +78,7 @@ fn the_description_lists_every_route_and_every_route_is_there() {
     }
 }
 
-/// Every field the description lists for a dialect is looked at: nonsense in it is refused, by name.
+/// Every field the description lists for a dialect is looked at: nonsense in it is refused by name.
 #[test]
 fn every_field_of_the_description_is_read() {
     let rig = Rig::new();

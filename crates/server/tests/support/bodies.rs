@@ -1,4 +1,4 @@
-//! What a fuzzer does with arbitrary bytes. Shared with the fuzz target in `fuzz/`; it needs nothing
+//! What a fuzzer does with arbitrary bytes. Shared with the target in `fuzz/`; it needs nothing
 //! but the crate.
 
 use ds4_server::request_prompt;
