@@ -1,7 +1,7 @@
 //! How fast this machine runs a model from a file: a prompt, then tokens one by one.
 //!
 //! `cargo run --release -p ds4-cpu --example speed -- FILE [--threads T] [--ids FILE] [--prompt N] [--chunk C]
-//! [--decode M] [--context N] [--repeat R] [--profile] [--exact] [--scalar] [--logits FILE]`
+//! [--decode M] [--context N] [--repeat R] [--profile] [--exact] [--simd LEVEL] [--logits FILE]`
 //!
 //! Token ids come from `--ids` (numbers between blanks: the prompt, then what is fed while
 //! decoding) or are made up. Each of the `R` repeats is a session of its own; the best is the one
@@ -9,7 +9,8 @@
 //! thread it is what the clock would show on a quiet machine. GB/s count the weights that a decoded
 //! token reads. `--context` decodes as if that many tokens went before, by copies of the prompt's
 //! first page of 512 tokens: what a long context costs, without its prefill. `--profile` shows where
-//! the time goes, operation by operation. `--logits` takes the logits of the last prompt token and of every decoded one, as
+//! the time goes, operation by operation. `--simd` takes other vector instructions than the
+//! machine's best. `--logits` takes the logits of the last prompt token and of every decoded one, as
 //! float32, one row after the other: `tools/compare-llama-cpp.py` compares them with those of
 //! another engine.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
@@ -75,7 +76,7 @@ impl Wish {
                 "--repeat" => wish.repeat = value()?.parse()?,
                 "--logits" => wish.logits = Some(value()?),
                 "--exact" => wish.arithmetic = Arithmetic::Float,
-                "--scalar" => wish.simd = Some(Simd::Scalar),
+                "--simd" => wish.simd = Some(level(&value()?)?),
                 _ => return Err(format!("{word}: not one of the options").into()),
             }
         }
@@ -100,6 +101,18 @@ impl Wish {
         }
         Ok(ids[..count].to_vec())
     }
+}
+
+/// A level by its name, whatever the case: `avx2`.
+fn level(name: &str) -> Result<Simd, Failure> {
+    let known = Simd::ALL.map(|simd| (format!("{simd:?}").to_lowercase(), simd));
+    let found = known
+        .iter()
+        .find(|(known, _)| *known == name.to_lowercase());
+    let names = || known.iter().map(|(name, _)| &**name).collect::<Vec<_>>();
+    found
+        .map(|(_, simd)| *simd)
+        .ok_or_else(|| format!("--simd {name}: it is one of {}", names().join(", ")).into())
 }
 
 /// Wall and processor seconds of some work.

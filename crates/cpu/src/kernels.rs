@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use crate::dot::{Activations, Dots, Partner, Q8, Row};
 use crate::tensor::Tensor;
-use crate::tile::{self, Grain, Panel};
+use crate::tile::{self, Grain, Panel, Tiles};
 
 /// One worker's memory.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ impl Local {
     pub(crate) fn new(count: usize) -> Self {
         let mut local = Self::default();
         local.floats(count);
-        local.panel.shape(Grain::Shifted, tile::INDEX_COLUMNS);
+        local.panel.shape(Grain::Shifted, 0, tile::INDEX_COLUMNS);
         local
     }
 
@@ -59,9 +59,20 @@ pub enum Arithmetic {
 pub(crate) struct Kernels {
     pub(crate) dots: Dots,
     pub(crate) arithmetic: Arithmetic,
+    /// The tiles of the same level, where it has any.
+    tiles: Option<&'static Tiles>,
 }
 
 impl Kernels {
+    /// The kernels of one level.
+    pub(crate) fn new(dots: Dots, arithmetic: Arithmetic) -> Self {
+        Self {
+            dots,
+            arithmetic,
+            tiles: Tiles::of(dots.simd()),
+        }
+    }
+
     /// The form in which activations meet a weight of `format`.
     pub(crate) fn partner(&self, format: Format) -> Partner {
         match self.arithmetic {
@@ -73,10 +84,11 @@ impl Kernels {
     /// True where weights that meet `count` rows of activations on average do so in tiles.
     pub(crate) fn tiles(&self, count: usize) -> bool {
         // One order of additions for any number of rows, or what fits the number best.
-        match self.arithmetic {
-            Arithmetic::Float => tile::pays(&self.dots, usize::MAX),
-            Arithmetic::Blocks => tile::pays(&self.dots, count),
-        }
+        let pays = match self.arithmetic {
+            Arithmetic::Float => true,
+            Arithmetic::Blocks => count >= tile::WORTH,
+        };
+        pays && self.tiles.is_some()
     }
 
     /// Products of the weight rows `rows`, at most [`tile::ROWS`], with the activation rows
@@ -99,7 +111,7 @@ impl Kernels {
         // Rows that are missing in the last strip are its last one again.
         let clamped = |i: usize| rows.start + i.min(len - 1);
         let direct = Partner::of(w.format) == Some(x.partner());
-        if tiled {
+        if let Some(tiles) = self.tiles.filter(|_| tiled) {
             let out = |i: usize, products: &[f32; tile::ROWS]| out(i, &products[..len]);
             let floats = |i: usize| match x.row(token(i)) {
                 Row::F32(values) => values,
@@ -107,13 +119,13 @@ impl Kernels {
             };
             if direct && x.partner() != Partner::F32 {
                 let bytes = |i: usize| w.row(clamped(i));
-                tile::quantised(&mut local.panel, w.format, bytes, x, count, token, out);
+                tiles.quantised(&mut local.panel, w.format, bytes, x, count, token, out);
             } else if direct {
-                tile::floats(w.format, |i| w.row(clamped(i)), (count, floats), out);
+                tiles.floats(w.format, |i| w.row(clamped(i)), (count, floats), out);
             } else {
                 let decoded = local.decoded(w, rows.clone());
                 let bytes = |i: usize| decoded[i.min(len - 1) * w.cols..][..w.cols].as_bytes();
-                tile::floats(Format::F32, bytes, (count, floats), out);
+                tiles.floats(Format::F32, bytes, (count, floats), out);
             }
         } else {
             let decoded = if direct {
@@ -148,9 +160,9 @@ impl Kernels {
     ) {
         let len = rows.len() / width;
         let row = |i: usize| &rows[i * width..][..width];
-        if tile::pays(&self.dots, usize::MAX) {
+        if let Some(tiles) = self.tiles {
             let bytes = |i: usize| row(i.min(len - 1)).as_bytes();
-            tile::floats(Format::F32, bytes, (count, x), |i, products| {
+            tiles.floats(Format::F32, bytes, (count, x), |i, products| {
                 out(i, &products[..len]);
             });
         } else {
@@ -166,7 +178,7 @@ impl Kernels {
 
     /// Whether packed index rows of `width` columns meet queries as integers.
     pub(crate) fn index_codes(&self, width: usize) -> bool {
-        tile::pays(&self.dots, usize::MAX) && width == tile::INDEX_COLUMNS
+        self.tiles.is_some() && width == tile::INDEX_COLUMNS
     }
 
     /// Products of `len` packed index rows, at most [`tile::ROWS`], with the heads of a query: each
@@ -178,8 +190,9 @@ impl Kernels {
         query: &[Q8],
         mut out: impl FnMut(usize, &[f32]),
     ) {
+        let tiles = self.tiles.expect("index codes are for tiles");
         let row = |i: usize| row(i.min(len - 1));
-        tile::index(&mut local.panel, row, query, |head, products| {
+        tiles.index(&mut local.panel, row, query, |head, products| {
             out(head, &products[..len]);
         });
     }

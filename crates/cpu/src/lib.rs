@@ -160,10 +160,7 @@ impl Cpu {
                 .collect(),
             seen: vec![0.0; seen_rows * shape.head_width],
             raw: Vec::new(),
-            kernels: Kernels {
-                dots,
-                arithmetic: options.arithmetic,
-            },
+            kernels: Kernels::new(dots, options.arithmetic),
             activations: Activations::default(),
             sides: experts::Sides::default(),
             groups: experts::Groups::default(),

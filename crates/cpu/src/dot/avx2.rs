@@ -21,21 +21,21 @@ detected!(Avx2);
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load(bytes: &[u8; 32]) -> __m256i {
+pub(crate) fn load(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the reference covers the 32 bytes read, at any alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load_codes(codes: &[i8; 32]) -> __m256i {
+pub(crate) fn load_codes(codes: &[i8; 32]) -> __m256i {
     // SAFETY: the reference covers the 32 bytes read, at any alignment.
     unsafe { _mm256_loadu_si256(codes.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load_half(bytes: &[u8; 16]) -> __m128i {
+pub(crate) fn load_half(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: the reference covers the 16 bytes read, at any alignment.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
@@ -54,20 +54,32 @@ fn load_floats(floats: &[f32; 8]) -> __m256 {
     unsafe { _mm256_loadu_ps(floats.as_ptr()) }
 }
 
+/// Asks for the weights some way ahead, in this row or the next: the machine's own prefetching
+/// stops at every page.
+#[inline]
+pub(crate) fn look_ahead<B>(block: &B, bytes: usize) {
+    let ahead = std::ptr::from_ref(block).cast::<i8>().wrapping_add(bytes);
+    // SAFETY: a hint about any address; every x86-64 has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead) };
+}
+
+/// How far ahead dot products look: the time memory takes, at the speed of one core.
+pub(super) const AHEAD: usize = 2048;
+
 /// `d · x` in all lanes.
 ///
 /// The float16 is spread before it is converted: converted alone, it is loaded into a part of a
 /// register that the compiler takes from the sum, and every block waits for the one before.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn scale(d: F16, x: f32) -> __m256 {
+pub(crate) fn scale(d: F16, x: f32) -> __m256 {
     let d = _mm256_cvtph_ps(_mm_set1_epi16(d.to_bits() as i16));
     _mm256_mul_ps(d, _mm256_set1_ps(x))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn sum(v: __m256) -> f32 {
+pub(crate) fn sum(v: __m256) -> f32 {
     let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
     let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
     _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
@@ -366,19 +378,25 @@ static RUNS: [u8; 32] = {
     table
 };
 
+/// `v`, negative where its bit is set: no byte of it may be -128.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) fn with_signs(v: __m256i, signs: u32) -> __m256i {
+    let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    // All bits of a byte where the value is negative; x ^ -1 is -x - 1.
+    let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(signs as i32), load(&RUNS));
+    let negative = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bits), bits);
+    _mm256_sub_epi8(_mm256_xor_si256(v, negative), negative)
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 fn iq2_xxs(w: &[Iq2Xxs], x: &[Q8K]) -> f32 {
-    let runs = load(&RUNS);
-    let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
     let mut acc = _mm256_setzero_ps();
     for (w, x) in w.iter().zip(x) {
         let Groups { signs, multiples } = groups(w);
         let mut scaled = _mm256_setzero_si256();
         for (g, x) in x.qs.as_chunks::<32>().0.iter().enumerate() {
-            // All bits of a byte where the value is negative; x ^ -1 is -x - 1.
-            let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(signs[g] as i32), runs);
-            let negative = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bits), bits);
-            let x = _mm256_sub_epi8(_mm256_xor_si256(load_codes(x), negative), negative);
+            let x = with_signs(load_codes(x), signs[g]);
             let pairs = _mm256_maddubs_epi16(magnitudes(w.groups[g].words), x);
             let multiple = _mm256_set1_epi32(multiples[g] as i32);
             scaled = _mm256_add_epi32(scaled, _mm256_madd_epi16(pairs, multiple));

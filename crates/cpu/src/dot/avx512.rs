@@ -12,8 +12,8 @@ use std::arch::x86_64::*;
 use ds4_gguf::block::{BF16, F16, F32, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, Q8K};
 
 use super::avx2::{
-    Groups, TWICE, add_scaled, groups, load_codes, load_half, load_sums, lowered, magnitudes,
-    nibbles, scale, scales_mins, subtract_scaled, sum,
+    AHEAD, Groups, TWICE, add_scaled, groups, load_codes, load_half, load_sums, look_ahead,
+    lowered, magnitudes, nibbles, scale, scales_mins, subtract_scaled, sum,
 };
 use super::{Dots, Q8, Simd};
 
@@ -49,18 +49,6 @@ fn two_runs(first: &[i8; 32], second: &[i8; 32]) -> __m512i {
         load_codes(second),
     )
 }
-
-/// Asks for the weights some way ahead, in this row or the next: the machine's own prefetching
-/// stops at every page.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn look_ahead<B>(block: &B, bytes: usize) {
-    let ahead = std::ptr::from_ref(block).cast::<i8>().wrapping_add(bytes);
-    _mm_prefetch::<_MM_HINT_T0>(ahead);
-}
-
-/// How far ahead dot products look: the time memory takes, at the speed of one core.
-const AHEAD: usize = 2048;
 
 /// `acc + d · x · v`
 #[inline]

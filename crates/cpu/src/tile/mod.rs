@@ -8,19 +8,24 @@
 //! | file | what |
 //! |---|---|
 //! | `panel.rs` | the unpacked form and its memory |
-//! | `avx512/unpack.rs` | from each block format to it |
-//! | `avx512/index.rs` | the same from index rows |
-//! | `avx512/integer.rs` | panels against eight-bit activations |
-//! | `avx512/float.rs` | rows of floats against float activations |
+//! | `avx2/`, `avx512/` | the kernels of each level, of one shape: |
+//! | `../unpack.rs` | from each block format to a panel |
+//! | `../index.rs` | the same from index rows |
+//! | `../integer.rs` | panels against eight-bit activations |
+//! | `../float.rs` | rows of floats against float activations |
+//! | `x86.rs` | what they share |
 //!
 //! The twin of every kernel is the scalar dot product of `dot`. A product is computed by one task
 //! alone and its sums do not depend on which rows or tokens share its tile, so results are the same
 //! for every number of threads.
 //!
-//! Machines without AVX-512 and VNNI keep to dot products.
+//! A panel is the same at every level, and so is the arithmetic of integers and scales: quantised
+//! rows give the same bits with AVX2 and with AVX-512.
+//!
+//! Machines with neither keep to dot products.
 
-#[cfg(not(target_arch = "x86_64"))]
-mod absent;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg_attr(
@@ -28,17 +33,15 @@ mod avx512;
     expect(dead_code, reason = "only the kernels look inside")
 )]
 mod panel;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::ops::Range;
 
 use ds4_gguf::Format;
+use ds4_gguf::block::Q8K;
 
-use crate::dot::{Activations, Dots, Partner, Q8, Row, Simd};
-
-#[cfg(not(target_arch = "x86_64"))]
-use absent as kernels;
-#[cfg(target_arch = "x86_64")]
-use avx512 as kernels;
+use crate::dot::{Activations, Partner, Q8, Row, Simd};
 pub(crate) use panel::{Grain, Panel};
 
 /// Weight rows of a panel: 32-bit lanes of a vector.
@@ -57,12 +60,27 @@ const FLOAT_TOKENS: usize = 6;
 pub(crate) const INDEX_COLUMNS: usize = 128;
 
 /// Fewest activation rows for which unpacking pays.
-const WORTH: usize = 2;
+pub(crate) const WORTH: usize = 2;
 
-/// True where `count` rows of activations in the form `partner` meet a weight as tiles rather than
-/// one by one.
-pub(crate) fn pays(dots: &Dots, count: usize) -> bool {
-    count >= WORTH && dots.simd() == Simd::Avx512
+/// The kernels of one level. Places of a tile beyond its results repeat its last row.
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "no level of other machines has any")
+)]
+#[derive(Debug)]
+pub(crate) struct Tiles {
+    /// Most activation rows of a tile of integers, [`TOKENS`] at most.
+    tokens: usize,
+    /// From rows of a quantised format to a panel.
+    unpack: fn(&mut Panel, Format, &[&[u8]; ROWS]),
+    /// From packed index rows to a panel.
+    unpack_index: fn(&mut Panel, &[&[u8]; ROWS]),
+    /// A panel of a [`Grain::Shifted`] against blocks of 32.
+    small_blocks: fn(&Panel, &[&[Q8]; TOKENS], &mut [[f32; ROWS]]),
+    /// A panel of another grain against blocks of 256.
+    super_blocks: fn(&Panel, &[&[Q8K]; TOKENS], &mut [[f32; ROWS]]),
+    /// Rows of floats against floats.
+    float_tile: fn(Format, &[&[u8]; FLOAT_ROWS], &[&[f32]; FLOAT_TOKENS], &mut [[f32; FLOAT_ROWS]]),
 }
 
 /// The tiles that `count` rows are cut into: as equal as they can be, `most` at most.
@@ -71,87 +89,103 @@ fn cuts(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     (0..tiles).map(move |tile| tile * count / tiles..(tile + 1) * count / tiles)
 }
 
-/// Products of sixteen quantised rows, unpacked into `panel`, with the activation rows
-/// `token(0..count)`: `out(i, sixteen products)`.
-pub(crate) fn quantised<'w>(
-    panel: &mut Panel,
-    format: Format,
-    row: impl Fn(usize) -> &'w [u8],
-    x: &Activations,
-    count: usize,
-    token: impl Fn(usize) -> usize,
-    mut out: impl FnMut(usize, &[f32; ROWS]),
-) {
-    kernels::unpack(panel, format, &std::array::from_fn(row));
-    let mut results = [[0.0; ROWS]; TOKENS];
-    for tile in cuts(count, TOKENS) {
-        let results = &mut results[..tile.len()];
-        // Places beyond the tile repeat its last row and are not looked at.
-        let row = |t: usize| x.row(token((tile.start + t).min(tile.end - 1)));
-        match x.partner() {
-            Partner::Q8 => {
-                let rows = std::array::from_fn(|t| match row(t) {
-                    Row::Q8(blocks) => blocks,
-                    _ => unreachable!("rows of one form"),
-                });
-                kernels::small_blocks(panel, &rows, results);
-            }
-            Partner::Q8K => {
-                let rows = std::array::from_fn(|t| match row(t) {
-                    Row::Q8K(blocks) => blocks,
-                    _ => unreachable!("rows of one form"),
-                });
-                kernels::super_blocks(panel, &rows, results);
-            }
-            Partner::F32 => unreachable!("floats meet no panels"),
-        }
-        for (i, result) in tile.zip(&*results) {
-            out(i, result);
+impl Tiles {
+    /// The kernels of a level, or `None` where products are made one by one.
+    pub(crate) fn of(simd: Simd) -> Option<&'static Self> {
+        match simd {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => Some(&avx2::TILES),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => Some(&avx512::TILES),
+            _ => None,
         }
     }
-}
 
-/// The same for sixteen packed index rows and the `count` heads of a query, as
-/// [`crate::index::codes`] makes them.
-pub(crate) fn index<'w>(
-    panel: &mut Panel,
-    row: impl Fn(usize) -> &'w [u8],
-    query: &[Q8],
-    mut out: impl FnMut(usize, &[f32; ROWS]),
-) {
-    kernels::unpack_index(panel, &std::array::from_fn(row));
-    let heads = query.as_chunks::<{ INDEX_COLUMNS / 32 }>().0;
-    let mut results = [[0.0; ROWS]; TOKENS];
-    for tile in cuts(heads.len(), TOKENS) {
-        let results = &mut results[..tile.len()];
-        let head = |t: usize| &heads[(tile.start + t).min(tile.end - 1)][..];
-        kernels::small_blocks(panel, &std::array::from_fn(head), results);
-        for (i, result) in tile.zip(&*results) {
-            out(i, result);
-        }
-    }
-}
-
-/// The same for sixteen rows of floats and `count` rows of float activations.
-pub(crate) fn floats<'w, 'x>(
-    format: Format,
-    row: impl Fn(usize) -> &'w [u8],
-    (count, x): (usize, impl Fn(usize) -> &'x [f32]),
-    mut out: impl FnMut(usize, &[f32; ROWS]),
-) {
-    let mut results = [[0.0; ROWS]; FLOAT_TOKENS];
-    let mut few = [[0.0; FLOAT_ROWS]; FLOAT_TOKENS];
-    for tile in cuts(count, FLOAT_TOKENS) {
-        let rows = std::array::from_fn(|t| x((tile.start + t).min(tile.end - 1)));
-        for first in (0..ROWS).step_by(FLOAT_ROWS) {
-            let few = &mut few[..tile.len()];
-            kernels::float_tile(format, &std::array::from_fn(|i| row(first + i)), &rows, few);
-            for (result, few) in results.iter_mut().zip(few) {
-                result[first..first + FLOAT_ROWS].copy_from_slice(few);
+    /// Products of sixteen quantised rows, unpacked into `panel`, with the activation rows
+    /// `token(0..count)`: `out(i, sixteen products)`.
+    pub(crate) fn quantised<'w>(
+        &self,
+        panel: &mut Panel,
+        format: Format,
+        row: impl Fn(usize) -> &'w [u8],
+        x: &Activations,
+        count: usize,
+        token: impl Fn(usize) -> usize,
+        mut out: impl FnMut(usize, &[f32; ROWS]),
+    ) {
+        (self.unpack)(panel, format, &std::array::from_fn(row));
+        let mut results = [[0.0; ROWS]; TOKENS];
+        for tile in cuts(count, self.tokens) {
+            let results = &mut results[..tile.len()];
+            // Places beyond the tile repeat its last row and are not looked at.
+            let row = |t: usize| x.row(token((tile.start + t).min(tile.end - 1)));
+            match x.partner() {
+                Partner::Q8 => {
+                    let rows = std::array::from_fn(|t| match row(t) {
+                        Row::Q8(blocks) => blocks,
+                        _ => unreachable!("rows of one form"),
+                    });
+                    (self.small_blocks)(panel, &rows, results);
+                }
+                Partner::Q8K => {
+                    let rows = std::array::from_fn(|t| match row(t) {
+                        Row::Q8K(blocks) => blocks,
+                        _ => unreachable!("rows of one form"),
+                    });
+                    (self.super_blocks)(panel, &rows, results);
+                }
+                Partner::F32 => unreachable!("floats meet no panels"),
+            }
+            for (i, result) in tile.zip(&*results) {
+                out(i, result);
             }
         }
-        for (i, result) in tile.zip(&results) {
-            out(i, result);
+    }
+
+    /// The same for sixteen packed index rows and the `count` heads of a query, as
+    /// [`crate::index::codes`] makes them.
+    pub(crate) fn index<'w>(
+        &self,
+        panel: &mut Panel,
+        row: impl Fn(usize) -> &'w [u8],
+        query: &[Q8],
+        mut out: impl FnMut(usize, &[f32; ROWS]),
+    ) {
+        (self.unpack_index)(panel, &std::array::from_fn(row));
+        let heads = query.as_chunks::<{ INDEX_COLUMNS / 32 }>().0;
+        let mut results = [[0.0; ROWS]; TOKENS];
+        for tile in cuts(heads.len(), self.tokens) {
+            let results = &mut results[..tile.len()];
+            let head = |t: usize| &heads[(tile.start + t).min(tile.end - 1)][..];
+            (self.small_blocks)(panel, &std::array::from_fn(head), results);
+            for (i, result) in tile.zip(&*results) {
+                out(i, result);
+            }
+        }
+    }
+
+    /// The same for sixteen rows of floats and `count` rows of float activations.
+    pub(crate) fn floats<'w, 'x>(
+        &self,
+        format: Format,
+        row: impl Fn(usize) -> &'w [u8],
+        (count, x): (usize, impl Fn(usize) -> &'x [f32]),
+        mut out: impl FnMut(usize, &[f32; ROWS]),
+    ) {
+        let mut results = [[0.0; ROWS]; FLOAT_TOKENS];
+        let mut few = [[0.0; FLOAT_ROWS]; FLOAT_TOKENS];
+        for tile in cuts(count, FLOAT_TOKENS) {
+            let rows = std::array::from_fn(|t| x((tile.start + t).min(tile.end - 1)));
+            for first in (0..ROWS).step_by(FLOAT_ROWS) {
+                let few = &mut few[..tile.len()];
+                (self.float_tile)(format, &std::array::from_fn(|i| row(first + i)), &rows, few);
+                for (result, few) in results.iter_mut().zip(few) {
+                    result[first..first + FLOAT_ROWS].copy_from_slice(few);
+                }
+            }
+            for (i, result) in tile.zip(&results) {
+                out(i, result);
+            }
         }
     }
 }

@@ -31,6 +31,9 @@ pub(crate) enum Grain {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panel {
     pub(crate) grain: Grain,
+    /// The largest code, or of those 128 too large the largest distance from 128: how many
+    /// products fit in fewer bits.
+    pub(crate) reach: u8,
     /// Four columns each.
     pub(crate) codes: Vec<Line>,
     /// One a grain.
@@ -43,13 +46,13 @@ pub(crate) struct Panel {
 
 impl Panel {
     /// Room for `columns` columns; memory is kept from use to use.
-    pub(crate) fn shape(&mut self, grain: Grain, columns: usize) {
+    pub(crate) fn shape(&mut self, grain: Grain, reach: u8, columns: usize) {
         let (scales, supers) = match grain {
             Grain::Shifted => (columns / 32, 0),
             Grain::Fine => (columns / 32, columns / 256),
             Grain::Coarse => (columns / 256, columns / 256),
         };
-        self.grain = grain;
+        (self.grain, self.reach) = (grain, reach);
         self.codes.resize(columns / 4, Line([0; 64]));
         self.scales.resize(scales, Lanes([0.0; ROWS]));
         self.minima.resize(supers * 8, Line([0; 64]));

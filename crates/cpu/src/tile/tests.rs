@@ -6,8 +6,8 @@ use ds4_gguf::Format;
 use ds4_gguf::block::encode;
 use ds4_gguf::scalar::shared;
 
-use super::{INDEX_COLUMNS, ROWS, pays};
-use crate::dot::{Activations, Dots, Partner};
+use super::{INDEX_COLUMNS, ROWS};
+use crate::dot::{Activations, Dots, Partner, Simd};
 use crate::kernels::{Arithmetic, Kernels, Local};
 use crate::tensor::Tensor;
 
@@ -34,27 +34,35 @@ fn tensor(format: Format, columns: usize, rows: usize, noise: &mut Noise) -> Ten
     Tensor::new(format, columns, rows, bytes.into())
 }
 
-/// Compares all products of a matrix in strips with scalar ones.
+/// A seed that no other run had.
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("a clock after 1970").as_nanos() as u64
+}
+
+/// The kernels of all levels of this machine, or of those with tiles.
+fn levels(arithmetic: Arithmetic) -> impl Iterator<Item = Kernels> {
+    let dots = Simd::ALL.into_iter().filter_map(Dots::of);
+    dots.map(move |dots| Kernels::new(dots, arithmetic))
+}
+
+fn levels_with_tiles(arithmetic: Arithmetic) -> impl Iterator<Item = Kernels> {
+    levels(arithmetic).filter(|kernels| kernels.tiles(usize::MAX))
+}
+
+/// Compares all products of a matrix in strips with scalar ones, at each level.
 fn check(w: &Tensor, arithmetic: Arithmetic, tokens: usize, noise: &mut Noise, seed: u64) {
-    let kernels = Kernels {
-        dots: Dots::detect(),
-        arithmetic,
-    };
-    for tiled in [false, kernels.tiles(usize::MAX)] {
-        check_products(w, &kernels, tiled, tokens, noise, seed);
+    let x = noise.values(tokens * w.cols);
+    for kernels in levels(arithmetic) {
+        for tiled in [false, kernels.tiles(usize::MAX)] {
+            check_products(w, &kernels, tiled, &x, seed);
+        }
     }
 }
 
-fn check_products(
-    w: &Tensor,
-    kernels: &Kernels,
-    tiled: bool,
-    tokens: usize,
-    noise: &mut Noise,
-    seed: u64,
-) {
+fn check_products(w: &Tensor, kernels: &Kernels, tiled: bool, x: &[f32], seed: u64) {
     let arithmetic = kernels.arithmetic;
-    let x = noise.values(tokens * w.cols);
+    let tokens = x.len() / w.cols;
     let mut activations = Activations::default();
     activations.fill(kernels.partner(w.format), w.cols, x.chunks_exact(w.cols));
     let mut exact = Activations::default();
@@ -67,42 +75,56 @@ fn check_products(
         // In reverse, so that rows of activations are really looked up.
         let all = (tokens, |i: usize| tokens - 1 - i);
         let mut seen = 0;
-        kernels.strip(w, rows.clone(), &mut local, &activations, all, tiled, |i, products| {
-            assert_eq!((i, products.len()), (seen, rows.len()));
-            seen += 1;
-            for (row, product) in rows.clone().zip(products) {
-                let token = tokens - 1 - i;
-                w.decode_row(row, &mut decoded);
-                let scalar = match arithmetic {
-                    Arithmetic::Blocks => Dots::SCALAR.dot(w.format, w.row(row), exact.row(token)),
-                    Arithmetic::Float => {
-                        let x = &x[token * w.cols..][..w.cols];
-                        decoded.iter().zip(x).map(|(w, x)| f64::from(w * x)).sum::<f64>() as f32
-                    }
-                };
-                // Sums differ by the rounding of partial sums, of which the shifted codes have the
-                // largest.
-                let x = &x[token * w.cols..][..w.cols];
-                let most: f32 = decoded.iter().map(|w| w.abs()).fold(0.0, f32::max);
-                let size: f32 = x.iter().map(|x| x.abs()).sum::<f32>() * most;
-                assert!(
-                    (product - scalar).abs() <= 2e-6 * size,
-                    "{} {arithmetic:?}, row {row} of {}, token {token} of {tokens}, {} columns: \
-                     {product}, scalar {scalar}; seed {seed}",
-                    w.format,
-                    w.rows,
-                    w.cols,
-                );
-            }
-        });
+        kernels.strip(
+            w,
+            rows.clone(),
+            &mut local,
+            &activations,
+            all,
+            tiled,
+            |i, products| {
+                assert_eq!((i, products.len()), (seen, rows.len()));
+                seen += 1;
+                for (row, product) in rows.clone().zip(products) {
+                    let token = tokens - 1 - i;
+                    w.decode_row(row, &mut decoded);
+                    let scalar = match arithmetic {
+                        Arithmetic::Blocks => {
+                            Dots::SCALAR.dot(w.format, w.row(row), exact.row(token))
+                        }
+                        Arithmetic::Float => {
+                            let x = &x[token * w.cols..][..w.cols];
+                            decoded
+                                .iter()
+                                .zip(x)
+                                .map(|(w, x)| f64::from(w * x))
+                                .sum::<f64>() as f32
+                        }
+                    };
+                    // Sums differ by the rounding of partial sums, of which the shifted codes have the
+                    // largest.
+                    let x = &x[token * w.cols..][..w.cols];
+                    let most: f32 = decoded.iter().map(|w| w.abs()).fold(0.0, f32::max);
+                    let size: f32 = x.iter().map(|x| x.abs()).sum::<f32>() * most;
+                    assert!(
+                        (product - scalar).abs() <= 2e-6 * size,
+                        "{:?} {} {arithmetic:?}, row {row} of {}, token {token} of {tokens}, {} \
+                     columns: {product}, scalar {scalar}; seed {seed}",
+                        kernels.dots.simd(),
+                        w.format,
+                        w.rows,
+                        w.cols,
+                    );
+                }
+            },
+        );
         assert_eq!(seen, tokens);
     }
 }
 
 #[test]
 fn tiles_give_what_scalar_dot_products_give() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let seed = now.expect("a clock after 1970").as_nanos() as u64;
+    let seed = fresh_seed();
     let mut noise = Noise(seed);
     for format in Format::all().filter(|format| format.is_weight()) {
         for (rows, supers) in [(16, 1), (19, 2), (1, 3), (37, 5)] {
@@ -123,9 +145,39 @@ fn tiles_give_what_scalar_dot_products_give() {
     }
 }
 
+/// A tensor of one block's bytes over and over, its scales set to one.
+fn of_bytes(format: Format, byte: impl Fn(usize) -> u8, columns: usize, rows: usize) -> Tensor {
+    const ONE: [u8; 2] = 0x3c00_u16.to_le_bytes();
+    let (size, ones) = match format {
+        Format::Q8_0 => (34, &[0][..]),
+        Format::Mxfp4 => (17, &[][..]),
+        Format::Q2K => (84, &[80, 82][..]),
+        Format::Q4K => (144, &[0, 2][..]),
+        Format::Iq2Xxs => (66, &[0][..]),
+        format => unreachable!("{format} has no codes"),
+    };
+    let mut block: Vec<u8> = (0..size).map(byte).collect();
+    for &at in ones {
+        block[at..at + 2].copy_from_slice(&ONE);
+    }
+    if format == Format::Mxfp4 {
+        block[0] = 127;
+    }
+    let blocks = rows * columns / format.block_values();
+    Tensor::new(format, columns, rows, block.repeat(blocks).into())
+}
+
+/// Whatever stands in a file, sums of products stay exact: all codes at either end of their range,
+/// and bytes at random, against activations at either end of theirs.
 #[test]
 fn largest_codes_do_not_saturate() {
-    let mut noise = Noise(1);
+    const COLUMNS: usize = 512;
+    let seed = fresh_seed();
+    let random = |at: usize| {
+        let mut noise = Noise(seed.wrapping_add(at as u64 * 0x9e37_79b9));
+        (128.0 + 128.0 * noise.next()) as u8
+    };
+    let all = |value: u8| move |_: usize| value;
     for format in [
         Format::Q8_0,
         Format::Q2K,
@@ -133,13 +185,78 @@ fn largest_codes_do_not_saturate() {
         Format::Iq2Xxs,
         Format::Mxfp4,
     ] {
-        let mut bytes = Vec::new();
-        let ends: Vec<f32> = (0..ROWS * 512)
-            .map(|i| if i % 3 == 0 { -1.0 } else { 1.0 })
-            .collect();
-        encode(format, &ends, &mut bytes).expect("whole blocks");
-        let w = Tensor::new(format, 512, ROWS, bytes.into());
-        check(&w, Arithmetic::Blocks, 7, &mut noise, 1);
+        let weights = [
+            of_bytes(format, all(0x80), COLUMNS, ROWS),
+            of_bytes(format, all(0x7f), COLUMNS, ROWS),
+            of_bytes(format, all(0xff), COLUMNS, ROWS),
+            of_bytes(format, all(0x77), COLUMNS, ROWS),
+            of_bytes(format, all(0), COLUMNS, ROWS),
+            of_bytes(format, random, COLUMNS, ROWS),
+        ];
+        let signs = [
+            |_: usize| 1.0,
+            |_| -1.0,
+            |i| [1.0, -1.0][i % 2],
+            |i| [1.0, 1.0, -1.0][i % 3],
+        ];
+        let x: Vec<f32> = signs.iter().flat_map(|x| (0..COLUMNS).map(x)).collect();
+        for w in &weights {
+            for kernels in levels(Arithmetic::Blocks) {
+                for tiled in [false, kernels.tiles(usize::MAX)] {
+                    check_products(w, &kernels, tiled, &x, seed);
+                }
+            }
+        }
+    }
+}
+
+/// Products of the first rows of a weight with all tokens, in tiles.
+fn tiled(w: &Tensor, kernels: &Kernels, tokens: &[usize], x: &Activations) -> Vec<Vec<u32>> {
+    let mut all = Vec::new();
+    let which = (tokens.len(), |i: usize| tokens[i]);
+    let rows = 0..ROWS.min(w.rows);
+    kernels.strip(
+        w,
+        rows,
+        &mut Local::default(),
+        x,
+        which,
+        true,
+        |_, products| {
+            all.push(products.iter().map(|product| product.to_bits()).collect());
+        },
+    );
+    all
+}
+
+/// Integers are exact, and scales meet them in the same order: a file gives the same bits whether
+/// a machine has AVX2 or AVX-512, as far as its matrices are quantised.
+#[test]
+fn quantised_tiles_of_all_levels_give_the_same_bits() {
+    let seed = fresh_seed();
+    let mut noise = Noise(seed);
+    let all: Vec<Kernels> = levels_with_tiles(Arithmetic::Blocks).collect();
+    let formats = Format::all().filter(|format| Partner::of(*format).is_some());
+    for format in formats.filter(|format| Partner::of(*format) != Some(Partner::F32)) {
+        for (rows, tokens) in [(16, 1), (5, 2), (16, 13), (11, 31)] {
+            let w = tensor(format, 768, rows, &mut noise);
+            let mut x = Activations::default();
+            let values = noise.values(tokens * 768);
+            x.fill(
+                Partner::of(format).expect("a weight"),
+                768,
+                values.chunks_exact(768),
+            );
+            let tokens: Vec<usize> = (0..tokens).collect();
+            for kernels in all.iter().skip(1) {
+                assert!(
+                    tiled(&w, &all[0], &tokens, &x) == tiled(&w, kernels, &tokens, &x),
+                    "{format}: {:?} and {:?} differ; seed {seed}",
+                    all[0].dots.simd(),
+                    kernels.dots.simd(),
+                );
+            }
+        }
     }
 }
 
@@ -147,13 +264,13 @@ fn largest_codes_do_not_saturate() {
 /// four blocks are added.
 #[test]
 fn index_rows_as_codes_are_the_float_products() {
-    let kernels = Kernels {
-        dots: Dots::detect(),
-        arithmetic: Arithmetic::Blocks,
-    };
-    if !kernels.index_codes(INDEX_COLUMNS) {
-        return;
+    for kernels in levels_with_tiles(Arithmetic::Blocks) {
+        assert!(kernels.index_codes(INDEX_COLUMNS));
+        check_index_rows(&kernels);
     }
+}
+
+fn check_index_rows(kernels: &Kernels) {
     let mut noise = Noise(11);
     let mut local = Local::default();
     for (len, heads) in [(1, 1), (5, 13), (16, 64), (16, 5)] {
@@ -200,46 +317,37 @@ fn index_rows_as_codes_are_the_float_products() {
 
 #[test]
 fn a_product_does_not_depend_on_its_company() {
-    if !pays(&Dots::detect(), 4) {
-        return;
-    }
     let mut noise = Noise(7);
-    let kernels = Kernels {
-        dots: Dots::detect(),
-        arithmetic: Arithmetic::Blocks,
-    };
-    for format in Format::all().filter(|format| format.is_weight()) {
-        let w = tensor(format, 512, ROWS, &mut noise);
-        let x = noise.values(40 * 512);
-        let mut activations = Activations::default();
-        activations.fill(kernels.partner(format), 512, x.chunks_exact(512));
-        let mut local = Local::default();
-        let mut run = |tokens: &[usize]| {
-            let mut all = Vec::new();
-            let which = (tokens.len(), |i: usize| tokens[i]);
-            kernels.strip(
-                &w,
-                0..ROWS,
-                &mut local,
-                &activations,
-                which,
-                true,
-                |_, products| {
-                    all.push(products.to_vec());
-                },
-            );
-            all
-        };
-        let whole = run(&(0..40).collect::<Vec<_>>());
-        for tokens in [vec![5, 17, 39], vec![0, 1, 2, 3], (10..31).collect()] {
-            let part = run(&tokens);
-            assert!(
-                tokens
-                    .iter()
-                    .zip(part)
-                    .all(|(token, products)| whole[*token] == products),
-                "{format}"
-            );
+    for kernels in levels_with_tiles(Arithmetic::Blocks) {
+        for format in Format::all().filter(|format| format.is_weight()) {
+            let w = tensor(format, 512, ROWS, &mut noise);
+            let x = noise.values(40 * 512);
+            let mut activations = Activations::default();
+            activations.fill(kernels.partner(format), 512, x.chunks_exact(512));
+            let run = |tokens: &[usize]| tiled(&w, &kernels, tokens, &activations);
+            let whole = run(&(0..40).collect::<Vec<_>>());
+            for tokens in [vec![5, 17, 39], vec![0, 1, 2, 3], (10..31).collect()] {
+                let part = run(&tokens);
+                assert!(
+                    tokens
+                        .iter()
+                        .zip(part)
+                        .all(|(token, products)| whole[*token] == products),
+                    "{:?} {format}",
+                    kernels.dots.simd(),
+                );
+            }
         }
+    }
+}
+
+/// Levels of which this machine has the instructions are not left out of these tests.
+#[test]
+fn every_level_of_this_machine_has_its_tiles() {
+    let levels: Vec<Simd> = levels_with_tiles(Arithmetic::Float)
+        .map(|kernels| kernels.dots.simd())
+        .collect();
+    for simd in [Simd::Avx2, Simd::Avx512] {
+        assert_eq!(simd.is_supported(), levels.contains(&simd), "{simd:?}");
     }
 }

@@ -7,8 +7,9 @@
 use std::arch::x86_64::*;
 
 use ds4_gguf::Format;
-use ds4_gguf::block::{BF16, Block, F16, F32, blocks_of};
+use ds4_gguf::block::{BF16, F16, F32};
 
+use super::super::x86::{STRETCH, numbers};
 use super::super::{FLOAT_ROWS, FLOAT_TOKENS};
 use crate::dot::Simd;
 
@@ -22,7 +23,7 @@ pub(in crate::tile) fn float_tile(
     assert!(Simd::Avx512.is_supported());
     macro_rules! by_tokens {
         ($kernel:ident, $block:ty: $($n:literal)*) => {{
-            let rows = blocks::<$block>(rows);
+            let rows = numbers::<$block>(rows);
             match out.len() {
                 // SAFETY: the instructions are there by the first line.
                 $($n => unsafe { $kernel::<$n>(&rows, x, out) },)*
@@ -37,14 +38,6 @@ pub(in crate::tile) fn float_tile(
         format => unreachable!("{format} is not floats"),
     }
 }
-
-fn blocks<'a, B: Block>(rows: &[&'a [u8]; FLOAT_ROWS]) -> [&'a [B]; FLOAT_ROWS] {
-    rows.map(|row| blocks_of::<B>(row).expect("a weight row is whole numbers"))
-}
-
-/// Columns after which partial sums join the whole: the error of a sum grows with the number of its
-/// terms.
-const STRETCH: usize = 128;
 
 macro_rules! kernel {
     ($name:ident, $block:ty, |$sixteen:ident| $load:expr) => {

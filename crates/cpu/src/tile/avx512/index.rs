@@ -9,20 +9,11 @@
 )]
 use std::arch::x86_64::*;
 
-use ds4_gguf::scalar::E8M0;
-
-use super::super::panel::{Grain, Lanes, Panel};
+use super::super::panel::{Grain, Panel};
+use super::super::x86::{INDEX_CODES, TWICE_SHIFTED, put_index_scales, reach};
 use super::super::{INDEX_COLUMNS, ROWS};
-use super::unpack::{put, put_lanes, transposed};
+use super::unpack::{put, transposed};
 use crate::dot::Simd;
-
-/// Bytes of codes, which scales follow.
-const INDEX_CODES: usize = INDEX_COLUMNS / 2;
-
-/// Twice the value of each code, 128 too large.
-const TWICE: [u8; 16] = [
-    128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116,
-];
 
 /// Unpacks sixteen packed index rows. Of eight columns those with even numbers come first.
 pub(in crate::tile) fn unpack_index(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
@@ -33,9 +24,9 @@ pub(in crate::tile) fn unpack_index(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn unpack(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
-    panel.shape(Grain::Shifted, INDEX_COLUMNS);
+    panel.shape(Grain::Shifted, reach::INDEX, INDEX_COLUMNS);
     // SAFETY: the array covers the 16 bytes read, at any alignment.
-    let table = unsafe { _mm_loadu_si128(TWICE.as_ptr().cast()) };
+    let table = unsafe { _mm_loadu_si128(TWICE_SHIFTED.as_ptr().cast()) };
     let table = _mm512_broadcast_i32x4(table);
     let mut words = [_mm512_setzero_si512(); ROWS];
     for (word, row) in words.iter_mut().zip(rows) {
@@ -49,10 +40,5 @@ fn unpack(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
         put(even, code(word));
         put(odd, code(_mm512_srli_epi32::<4>(word)));
     }
-    for (at, lanes) in panel.scales.iter_mut().enumerate() {
-        let scales = rows.map(|row| 0.5 * E8M0(row[INDEX_CODES + at]).to_f32());
-        let scales = Lanes(scales);
-        // SAFETY: lanes are as large as a vector, and aligned.
-        put_lanes(lanes, unsafe { _mm512_load_ps(scales.0.as_ptr()) });
-    }
+    put_index_scales(panel, rows);
 }

@@ -5,7 +5,14 @@ mod index;
 mod integer;
 mod unpack;
 
-pub(super) use float::float_tile;
-pub(super) use index::unpack_index;
-pub(super) use integer::{small_blocks, super_blocks};
-pub(super) use unpack::unpack;
+use super::{TOKENS, Tiles};
+
+/// The table. Its functions look themselves whether the instructions are there.
+pub(super) static TILES: Tiles = Tiles {
+    tokens: TOKENS,
+    unpack: unpack::unpack,
+    unpack_index: index::unpack_index,
+    small_blocks: integer::small_blocks,
+    super_blocks: integer::super_blocks,
+    float_tile: float::float_tile,
+};

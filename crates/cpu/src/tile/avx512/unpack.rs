@@ -11,13 +11,13 @@
 use std::arch::x86_64::*;
 
 use ds4_gguf::Format;
-use ds4_gguf::block::{Block, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, blocks_of};
+use ds4_gguf::block::{Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0};
 
 use super::super::ROWS;
 use super::super::panel::{Grain, Lanes, Line, Panel};
+use super::super::x86::{LIFT, blocks, next_strip, reach};
 use crate::dot::Simd;
 use crate::dot::avx2::{Groups, TWICE, groups, magnitudes, nibbles, scales_mins};
-use crate::dot::avx512::look_ahead;
 
 /// Unpacks sixteen rows of one format.
 pub(in crate::tile) fn unpack(panel: &mut Panel, format: Format, rows: &[&[u8]; ROWS]) {
@@ -35,15 +35,6 @@ pub(in crate::tile) fn unpack(panel: &mut Panel, format: Format, rows: &[&[u8]; 
         Format::Iq2Xxs => unsafe { iq2_xxs(panel, &blocks(rows)) },
         format => unreachable!("{format} has no panels"),
     }
-}
-
-fn blocks<'a, B: Block>(rows: &[&'a [u8]; ROWS]) -> [&'a [B]; ROWS] {
-    let blocks = rows.map(|row| blocks_of::<B>(row).expect("a weight row is whole blocks"));
-    assert!(
-        blocks.iter().all(|row| row.len() == blocks[0].len()),
-        "rows of one length"
-    );
-    blocks
 }
 
 #[inline]
@@ -69,7 +60,7 @@ pub(super) fn put(line: &mut Line, v: __m512i) {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn put_lanes(lanes: &mut Lanes, v: __m512) {
+fn put_lanes(lanes: &mut Lanes, v: __m512) {
     // SAFETY: the reference covers the 64 bytes written, and lanes are aligned.
     unsafe { _mm512_store_ps(lanes.0.as_mut_ptr(), v) };
 }
@@ -86,17 +77,6 @@ fn joined(low: __m256i, high: __m256i) -> __m512i {
 fn halves(bits: [u16; ROWS]) -> __m512 {
     // SAFETY: the array covers the 32 bytes read, at any alignment.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bits.as_ptr().cast()) })
-}
-
-/// Asks for what stands where block `at` does in the strip after this one: sixteen rows are too
-/// many streams for the machine's own prefetching, and each is short.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn next_strip<B>(row: &[B], at: usize) {
-    let strip = size_of_val(row) * ROWS;
-    for line in (0..size_of::<B>()).step_by(64) {
-        look_ahead(&row[at], strip + line);
-    }
 }
 
 /// Swaps rows and columns of 16 by 16 words.
@@ -158,10 +138,11 @@ fn put_fine(scales: &mut [Lanes], minima: &mut [Line], rows: &[__m512i; 16]) {
 
 /// Blocks of 32: `codes(block)` are its codes, 128 too large, `scales(place)` all rows' scales.
 macro_rules! small_blocks {
-    ($name:ident, $block:ty, |$b:ident| $codes:expr, |$at:ident, $rows:ident| $scales:expr) => {
+    ($name:ident, $block:ty, $reach:expr, |$b:ident| $codes:expr,
+     |$at:ident, $rows:ident| $scales:expr) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         fn $name(panel: &mut Panel, $rows: &[&[$block]; ROWS]) {
-            panel.shape(Grain::Shifted, $rows[0].len() * 32);
+            panel.shape(Grain::Shifted, $reach, $rows[0].len() * 32);
             for (pair, lines) in panel.codes.chunks_mut(16).enumerate() {
                 let mut vectors = [_mm512_setzero_si512(); ROWS];
                 for (v, row) in vectors.iter_mut().zip($rows) {
@@ -184,6 +165,7 @@ macro_rules! small_blocks {
 small_blocks!(
     q8_0,
     Q8_0,
+    reach::Q8_0,
     |b| _mm256_xor_si256(load_32(&b.qs.map(|q| q as u8)), _mm256_set1_epi8(-128)),
     |at, rows| {
         let mut bits = [0; ROWS];
@@ -197,6 +179,7 @@ small_blocks!(
 small_blocks!(
     mxfp4,
     Mxfp4,
+    reach::MXFP4,
     |b| {
         let twice = _mm256_broadcastsi128_si256(load_16(&TWICE));
         let codes = _mm256_shuffle_epi8(twice, nibbles(&b.qs));
@@ -225,7 +208,7 @@ macro_rules! of_rows {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn q2_k(panel: &mut Panel, rows: &[&[Q2K]; ROWS]) {
-    panel.shape(Grain::Coarse, rows[0].len() * 256);
+    panel.shape(Grain::Coarse, reach::Q2_K, rows[0].len() * 256);
     let three = _mm512_set1_epi8(3);
     for (at, lines) in panel.codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
         let mut tables = [_mm512_setzero_si512(); ROWS];
@@ -263,7 +246,7 @@ fn q2_k(panel: &mut Panel, rows: &[&[Q2K]; ROWS]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,f16c")]
 fn q4_k(panel: &mut Panel, rows: &[&[Q4K]; ROWS]) {
-    panel.shape(Grain::Fine, rows[0].len() * 256);
+    panel.shape(Grain::Fine, reach::Q4_K, rows[0].len() * 256);
     let fifteen = _mm512_set1_epi8(15);
     let shifts = joined(_mm256_setzero_si256(), _mm256_set1_epi16(4));
     for (at, lines) in panel.codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
@@ -315,14 +298,11 @@ fn multiples_twice(multiples: &[u32; 8], d: f32) -> __m512i {
     joined(_mm256_castps_si256(scales), multiples)
 }
 
-/// What is added to signed magnitudes, the largest of which is 43, to have them unsigned.
-const LIFT: i8 = 64;
-
 /// `x = d/8 · multiple · code` becomes `d/8 · multiple · (code + 64) - 8d · multiple`: the minima
 /// are the multiples.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,f16c")]
 fn iq2_xxs(panel: &mut Panel, rows: &[&[Iq2Xxs]; ROWS]) {
-    panel.shape(Grain::Fine, rows[0].len() * 256);
+    panel.shape(Grain::Fine, reach::IQ2_XXS, rows[0].len() * 256);
     let lift = _mm512_set1_epi8(LIFT);
     for (at, lines) in panel.codes.as_chunks_mut::<64>().0.iter_mut().enumerate() {
         let mut fine = [_mm512_setzero_si512(); ROWS];
