@@ -72,19 +72,24 @@ fn the_fast_path_gives_what_plain_loops_give() {
             rig.prompt(0, &prompt, TOKENS)
         };
         let truth = run(Arithmetic::Float, Some(Simd::Scalar));
-        // Other instructions, same arithmetic: only the order of additions differs, and what roundings make of that.
-        let (max, median, agree) = distance(&run(Arithmetic::Float, None), &truth);
-        eprintln!("{name}: float {max:.3} {median:.4} {agree:.3}");
-        assert!(
-            median < 0.05 && agree > 0.97,
-            "{name}, floats: {median}, {agree}"
-        );
-        // Eight-bit activations: a coarser path, on weights that select experts and rows at random.
-        let (max, median, agree) = distance(&run(Arithmetic::Blocks, None), &truth);
-        eprintln!("{name}: blocks {max:.3} {median:.4} {agree:.3}");
-        assert!(
-            median < 0.6 && agree > 0.8,
-            "{name}, blocks: {median}, {agree}"
-        );
+        let levels = Simd::ALL.into_iter();
+        for simd in levels.filter(|simd| *simd != Simd::Scalar && simd.is_supported()) {
+            // Other instructions, same arithmetic: only the order of additions differs, and what
+            // roundings make of that.
+            let (max, median, agree) = distance(&run(Arithmetic::Float, Some(simd)), &truth);
+            eprintln!("{name}, {simd:?}: float {max:.3} {median:.4} {agree:.3}");
+            assert!(
+                median < 0.05 && agree > 0.97,
+                "{name}, {simd:?}, floats: {median}, {agree}"
+            );
+            // Eight-bit activations: a coarser path, on weights that select experts and rows at
+            // random.
+            let (max, median, agree) = distance(&run(Arithmetic::Blocks, Some(simd)), &truth);
+            eprintln!("{name}, {simd:?}: blocks {max:.3} {median:.4} {agree:.3}");
+            assert!(
+                median < 0.6 && agree > 0.8,
+                "{name}, {simd:?}, blocks: {median}, {agree}"
+            );
+        }
     }
 }

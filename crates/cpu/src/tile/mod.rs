@@ -62,11 +62,14 @@ pub(crate) const INDEX_COLUMNS: usize = 128;
 /// Fewest activation rows for which unpacking pays.
 pub(crate) const WORTH: usize = 2;
 
+/// A panel against blocks of as many tokens as there are results.
+type Meet<X> = fn(&Panel, &[&[X]; TOKENS], &mut [[f32; ROWS]]);
+
+/// Rows of floats against those of as many tokens as there are results.
+type MeetFloats =
+    fn(Format, &[&[u8]; FLOAT_ROWS], &[&[f32]; FLOAT_TOKENS], &mut [[f32; FLOAT_ROWS]]);
+
 /// The kernels of one level. Places of a tile beyond its results repeat its last row.
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(dead_code, reason = "no level of other machines has any")
-)]
 #[derive(Debug)]
 pub(crate) struct Tiles {
     /// Most activation rows of a tile of integers, [`TOKENS`] at most.
@@ -76,11 +79,11 @@ pub(crate) struct Tiles {
     /// From packed index rows to a panel.
     unpack_index: fn(&mut Panel, &[&[u8]; ROWS]),
     /// A panel of a [`Grain::Shifted`] against blocks of 32.
-    small_blocks: fn(&Panel, &[&[Q8]; TOKENS], &mut [[f32; ROWS]]),
+    small_blocks: Meet<Q8>,
     /// A panel of another grain against blocks of 256.
-    super_blocks: fn(&Panel, &[&[Q8K]; TOKENS], &mut [[f32; ROWS]]),
+    super_blocks: Meet<Q8K>,
     /// Rows of floats against floats.
-    float_tile: fn(Format, &[&[u8]; FLOAT_ROWS], &[&[f32]; FLOAT_TOKENS], &mut [[f32; FLOAT_ROWS]]),
+    float_tile: MeetFloats,
 }
 
 /// The tiles that `count` rows are cut into: as equal as they can be, `most` at most.
