@@ -109,6 +109,8 @@ impl Args {
 
     fn engine(&self, file: &Gguf) -> Result<Engine, Box<dyn Error>> {
         let cpu = CpuOptions {
+            // Tests share their machine with the clients they start.
+            threads: 1,
             slots: self.sessions,
             pages: self.sessions * self.context.div_ceil(PAGE_TOKENS),
             max_outputs: self.sessions,
