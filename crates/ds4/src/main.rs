@@ -17,6 +17,7 @@ mod hardware;
 mod inspect;
 mod interrupts;
 mod kv;
+mod launch;
 mod loading;
 mod logprobs;
 mod ls;
@@ -75,6 +76,7 @@ A verb explains itself: ds4 help inspect";
 enum Verb {
     Run(Box<run::Args>),
     Serve(Box<serve::Args>),
+    Launch(launch::Args),
     Inspect(inspect::Args),
     Synth(synth::Args),
     Tokenize(tokenize::Args),
@@ -100,6 +102,7 @@ impl Verb {
         match self {
             Self::Run(args) => run::run(args),
             Self::Serve(args) => serve::run(args),
+            Self::Launch(args) => launch::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Synth(args) => synth::run(args),
             Self::Tokenize(args) => tokenize::run(args),

@@ -10,6 +10,7 @@ mod bench;
 mod chat;
 mod command;
 mod companions;
+mod launch;
 mod machine;
 mod pages;
 mod piped;
