@@ -66,6 +66,15 @@ impl Drop for Graph {
     }
 }
 
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Fields go after this, the context among the first of them, and a graph must not outlive
+        // the context it was made in.
+        let _ = self.wait();
+        self.queue().graphs.clear();
+    }
+}
+
 /// Time spent in a kernel.
 #[derive(Clone, Debug)]
 pub struct Spent {
