@@ -262,7 +262,7 @@ mod tests {
             ("ds4 --think=low", "ds4 run --think=low"),
             ("ds4 --quality -t 4", "ds4 run --exact --threads=4"),
             ("ds4 --ctx=100000", "ds4 run --ctx=100000"),
-            ("ds4 --power 100 --cpu", "ds4 run"),
+            ("ds4 --power 100 --cpu", "ds4 run --device=cpu"),
             ("ds4 --temp=-1", "ds4 run --temp=-1"),
             ("ds4 -p -v", "ds4 run --prompt=-v"),
             ("ds4 --perplexity-file f", "ds4 perplexity f"),
