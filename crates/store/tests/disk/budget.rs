@@ -110,9 +110,12 @@ fn tidying_keeps_within_a_smaller_budget_and_clearing_leaves_nothing() {
     assert_eq!(report.used + 4, size(dir.path()));
     drop(disk);
     let (files, bytes) = care::clear(&directory, &System).unwrap();
-    assert_eq!(
-        (files, bytes),
-        (report.frontiers + report.pages, report.used)
+    // Which frontier was damaged depends on the order of names; the pages it leaves behind may be
+    // among the files still, counted by their bytes alone.
+    assert!(
+        files >= report.frontiers + report.pages,
+        "{files}, {report:?}"
     );
+    assert_eq!(bytes, report.used);
     assert_eq!(size(dir.path()), 4, "what is not ours stays");
 }
