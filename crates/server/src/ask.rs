@@ -297,30 +297,3 @@ pub(crate) struct Serving {
     /// Whether the model thinks when nothing is said.
     pub(crate) is_thinking: bool,
 }
-
-/// No more tools than allowed.
-pub(crate) fn check_tools(tools: &[Tool], limits: &Limits) -> Result<(), ApiError> {
-    if tools.len() > limits.tools {
-        let problem = format!(
-            "has {} entries; at most {} are taken",
-            tools.len(),
-            limits.tools
-        );
-        return Err(ApiError::field("tools", problem));
-    }
-    Ok(())
-}
-
-/// The choice must be possible.
-pub(crate) fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<(), ApiError> {
-    let refuse = |problem: String| Err(ApiError::field("tool_choice", problem));
-    match choice {
-        ToolChoice::Required if tools.is_empty() => {
-            refuse("asks for a call, but tools holds no function".into())
-        }
-        ToolChoice::Named(name) if !tools.iter().any(|tool| tool.name == *name) => refuse(format!(
-            "names {name:?}, which is not among the functions in tools"
-        )),
-        _ => Ok(()),
-    }
-}

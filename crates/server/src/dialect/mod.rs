@@ -1,6 +1,7 @@
 //! The dialects: how clients ask and how they are answered. Nothing but these files knows whose
 //! words a request is in.
 
+mod bounds;
 pub(crate) mod chat;
 mod completions;
 pub(crate) mod messages;

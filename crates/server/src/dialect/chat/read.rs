@@ -3,11 +3,10 @@
 use ds4_prompt::chat::ToolCall;
 use ds4_prompt::json::Value;
 
-use crate::ask::{
-    self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wish, check_choice, check_tools,
-};
+use crate::ask::{self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wish};
 use crate::config::Limits;
 use crate::conversation::{Conversation, content};
+use crate::dialect::bounds;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::replay::Memory;
@@ -41,30 +40,11 @@ pub(crate) fn read(
     refuse_modalities(body)?;
     let model = body.text("model")?.unwrap_or_default();
     let choice = tool_choice(body)?;
-    let mut tools = tools(body)?;
-    check_tools(&tools, limits)?;
-    check_choice(&choice, &tools)?;
-    if choice == ToolChoice::None {
-        tools.clear();
-    }
+    let tools = bounds::offered(tools(body)?, &choice, limits)?;
     let format = format(body, limits)?;
     let wish = wish(body, model)?;
     let mut conversation = Conversation::new(memory);
-    let messages = body.objects("messages")?;
-    if messages.is_empty() {
-        return Err(ApiError::field(
-            "messages",
-            "is required, an array with a message",
-        ));
-    }
-    if messages.len() > limits.messages {
-        let problem = format!(
-            "has {} entries; at most {} are taken",
-            messages.len(),
-            limits.messages
-        );
-        return Err(ApiError::field("messages", problem));
-    }
+    let messages = bounds::messages(body, limits)?;
     for message in &messages {
         read_message(message, &mut conversation)?;
     }

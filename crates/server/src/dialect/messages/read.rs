@@ -3,11 +3,10 @@
 use ds4_prompt::chat::{Content, Part, ToolCall};
 use ds4_prompt::json::Value;
 
-use crate::ask::{
-    self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wish, check_choice, check_tools,
-};
+use crate::ask::{self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wish};
 use crate::config::Limits;
 use crate::conversation::{Conversation, content, part};
+use crate::dialect::bounds;
 use crate::dialect::chat::read_format;
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -26,31 +25,13 @@ pub(crate) fn read(
     refuse(body)?;
     let model = body.text("model")?.unwrap_or_default();
     let (choice, is_one_call) = tool_choice(body)?;
-    let (mut tools, deferred) = tools(body)?;
-    check_tools(&tools, limits)?;
-    check_choice(&choice, &tools)?;
-    if choice == ToolChoice::None {
-        tools.clear();
-    }
+    let (tools, deferred) = tools(body)?;
+    let tools = bounds::offered(tools, &choice, limits)?;
     let format = format(body, limits)?;
     let wish = wish(body, model)?;
     let mut conversation = Conversation::new(memory);
     system(body, &mut conversation)?;
-    let messages = body.objects("messages")?;
-    if messages.is_empty() {
-        return Err(ApiError::field(
-            "messages",
-            "is required, an array with a message",
-        ));
-    }
-    if messages.len() > limits.messages {
-        let problem = format!(
-            "has {} entries; at most {} are taken",
-            messages.len(),
-            limits.messages
-        );
-        return Err(ApiError::field("messages", problem));
-    }
+    let messages = bounds::messages(body, limits)?;
     let mut reader = Reader {
         conversation,
         tools: tools.iter().chain(&deferred).collect(),

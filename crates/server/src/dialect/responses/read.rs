@@ -3,11 +3,10 @@
 use ds4_prompt::chat::ToolCall;
 use ds4_prompt::json::Value;
 
-use crate::ask::{
-    self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wish, check_choice, check_tools,
-};
+use crate::ask::{self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wish};
 use crate::config::Limits;
 use crate::conversation::{Conversation, content};
+use crate::dialect::bounds;
 use crate::dialect::chat::{arguments, choice_word, custom_call, custom_tool, read_format};
 use crate::error::{ApiError, Kind};
 use crate::fields::Fields;
@@ -32,12 +31,7 @@ pub(crate) fn read(
     refuse(body)?;
     let model = body.text("model")?.unwrap_or_default();
     let choice = tool_choice(body)?;
-    let mut tools = tools(body)?;
-    check_tools(&tools, limits)?;
-    check_choice(&choice, &tools)?;
-    if choice == ToolChoice::None {
-        tools.clear();
-    }
+    let tools = bounds::offered(tools(body)?, &choice, limits)?;
     let text = body.object("text")?;
     let format = text
         .map(|text| text.object("format"))
@@ -132,11 +126,7 @@ fn items(
     memory: Memory<'_>,
     conversation: &mut Conversation<'_>,
 ) -> Result<(), ApiError> {
-    if given.len() > limits.messages {
-        let (has, most) = (given.len(), limits.messages);
-        let problem = format!("has {has} entries; at most {most} are taken");
-        return Err(ApiError::field(path, problem));
-    }
+    bounds::at_most(path, given.len(), limits.messages)?;
     for (at, value) in given.iter().enumerate() {
         let item = Fields::at(value, format!("{path}[{at}]"))?;
         if item.text("type")? != Some("item_reference") {
