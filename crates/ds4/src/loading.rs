@@ -7,12 +7,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::ArgAction;
 use ds4_engine::{
-    Arithmetic, CpuOptions, CudaArithmetic, CudaOptions, Engine, Machine, Options, Store, load_cpu,
-    load_cuda, missing_card,
+    CpuOptions, CudaArithmetic, CudaOptions, Engine, Machine, Options, Store, load_cpu, load_cuda,
+    missing_card,
 };
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
+use crate::computing::ComputingArgs;
 use crate::{demo, manners, progress};
 
 /// Where the original program looks for a model, relative to the working folder.
@@ -40,17 +41,8 @@ pub(crate) struct ModelArgs {
         default_value = "auto"
     )]
     device: Device,
-    /// Multiply floats instead of eight-bit codes: no rounding beyond the model's own, and an
-    /// answer that does not depend on what else is computed. Slower.
-    #[arg(long, env = "DS4_EXACT", value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", default_value_t = false, action = ArgAction::Set,
-        hide_default_value = true, hide_possible_values = true)]
-    exact: bool,
-    /// Read all weights before the first token instead of when they are first used.
-    #[arg(long, env = "DS4_WARM_WEIGHTS", value_name = "BOOL", num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", default_value_t = false,
-        action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
-    warm_weights: bool,
+    #[command(flatten)]
+    computing: ComputingArgs,
     /// Keep the weights in memory: the system may not give their place to anything else. Needs as
     /// much free memory as the file is large, and a limit on locked memory (ulimit -l) that allows
     /// it.
@@ -178,11 +170,7 @@ impl ModelArgs {
     pub(crate) fn load_from(&self, file: &Gguf, wants: Wants) -> Result<Model> {
         let begun = Instant::now();
         let path = file.name();
-        if self.warm_weights {
-            progress::bytes(|progress| file.warm(progress))?
-                .0
-                .with_context(|| format!("cannot read all of {path}"))?;
-        }
+        self.computing.warm(file)?;
         if self.lock_weights {
             file.lock()
                 .with_context(|| format!("cannot lock the weights of {path}"))?;
@@ -226,7 +214,7 @@ impl ModelArgs {
         if asked || (self.device == Device::Auto && missing_card(0).is_none()) {
             let defaults = CudaOptions::default();
             let cuda = CudaOptions {
-                arithmetic: if self.exact {
+                arithmetic: if self.computing.exact {
                     CudaArithmetic::Float
                 } else {
                     defaults.arithmetic
@@ -247,11 +235,7 @@ impl ModelArgs {
         let defaults = CpuOptions::default();
         let cpu = CpuOptions {
             threads: self.threads.map_or(defaults.threads, usize::from),
-            arithmetic: if self.exact {
-                Arithmetic::Float
-            } else {
-                defaults.arithmetic
-            },
+            arithmetic: self.computing.arithmetic(defaults.arithmetic),
             slots,
             pages,
             max_outputs,

@@ -9,6 +9,7 @@ mod bench;
 mod chat;
 mod companions;
 mod completions;
+mod computing;
 mod config;
 mod demo;
 mod doctor;

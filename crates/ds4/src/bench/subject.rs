@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::ArgAction;
-use ds4_engine::{Arithmetic, CpuOptions, Engine, Identity, Options, PAGE_TOKENS, load_cpu};
+use ds4_engine::{CpuOptions, Engine, Identity, Options, PAGE_TOKENS, load_cpu};
 use ds4_gguf::Gguf;
 use ds4_model::inventory::Inventory;
 use ds4_model::{KvGeometry, RowFormat, Shape, Weights};
 
 use super::report::Model;
 use super::synthetic::Named;
+use crate::computing::ComputingArgs;
 use crate::hardware::{self, Memory};
 use crate::units::Bytes;
 use crate::{loading, manners, progress};
@@ -34,17 +34,8 @@ pub(super) struct SubjectArgs {
     #[arg(short, long, value_name = "N", env = "DS4_THREADS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Multiply floats instead of eight-bit codes: no rounding beyond the model's own, and an
-    /// answer that does not depend on what else is computed. Slower.
-    #[arg(long, env = "DS4_EXACT", value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", default_value_t = false, action = ArgAction::Set,
-        hide_default_value = true, hide_possible_values = true)]
-    exact: bool,
-    /// Read all weights before the first token instead of when they are first used.
-    #[arg(long, env = "DS4_WARM_WEIGHTS", value_name = "BOOL", num_args = 0..=1,
-        require_equals = true, default_missing_value = "true", default_value_t = false,
-        action = ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
-    warm_weights: bool,
+    #[command(flatten)]
+    computing: ComputingArgs,
 }
 
 /// An opened model.
@@ -109,11 +100,7 @@ impl SubjectArgs {
                 ));
             }
         }
-        if self.warm_weights {
-            progress::bytes(|progress| file.warm(progress))?
-                .0
-                .with_context(|| format!("cannot read all of {shown}"))?;
-        }
+        self.computing.warm(&file)?;
         let recipe = inventory.recipe.as_ref().map(ToString::to_string);
         let model = Model {
             name,
@@ -151,10 +138,7 @@ impl SubjectArgs {
         let defaults = CpuOptions::default();
         let cpu = CpuOptions {
             threads: self.threads(),
-            arithmetic: match self.exact {
-                true => Arithmetic::Float,
-                false => defaults.arithmetic,
-            },
+            arithmetic: self.computing.arithmetic(defaults.arithmetic),
             slots,
             pages: room.pages(),
             max_outputs: slots.max(defaults.max_outputs),
@@ -179,7 +163,7 @@ impl SubjectArgs {
 
     /// What activations are multiplied as.
     pub(super) fn arithmetic(&self) -> &'static str {
-        match self.exact {
+        match self.computing.exact {
             true => "floats",
             false => "eight-bit codes",
         }
