@@ -22,7 +22,7 @@ impl Local {
     pub(crate) fn new(count: usize) -> Self {
         let mut local = Self::default();
         local.floats(count);
-        local.panel.shape(Grain::Shifted, 0, tile::INDEX_COLUMNS);
+        local.panel.shape(Grain::Signed, 0, tile::INDEX_COLUMNS);
         local
     }
 

@@ -54,18 +54,6 @@ fn load_floats(floats: &[f32; 8]) -> __m256 {
     unsafe { _mm256_loadu_ps(floats.as_ptr()) }
 }
 
-/// Asks for the weights some way ahead, in this row or the next: the machine's own prefetching
-/// stops at every page.
-#[inline]
-pub(crate) fn look_ahead<B>(block: &B, bytes: usize) {
-    let ahead = std::ptr::from_ref(block).cast::<i8>().wrapping_add(bytes);
-    // SAFETY: a hint about any address; every x86-64 has it.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(ahead) };
-}
-
-/// How far ahead dot products look: the time memory takes, at the speed of one core.
-pub(super) const AHEAD: usize = 2048;
-
 /// `d · x` in all lanes.
 ///
 /// The float16 is spread before it is converted: converted alone, it is loaded into a part of a

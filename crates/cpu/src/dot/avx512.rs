@@ -11,9 +11,10 @@ use std::arch::x86_64::*;
 
 use ds4_gguf::block::{BF16, F16, F32, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, Q8K};
 
+use super::ahead::{AHEAD, look_ahead};
 use super::avx2::{
-    AHEAD, Groups, TWICE, add_scaled, groups, load_codes, load_half, load_sums, look_ahead,
-    lowered, magnitudes, nibbles, scale, scales_mins, subtract_scaled, sum,
+    Groups, TWICE, add_scaled, groups, load_codes, load_half, load_sums, lowered, magnitudes,
+    nibbles, scale, scales_mins, subtract_scaled, sum,
 };
 use super::{Dots, Q8, Simd};
 

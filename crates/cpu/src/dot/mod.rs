@@ -46,15 +46,17 @@ macro_rules! detected {
 }
 
 mod activations;
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+pub(crate) mod neon;
 mod scalar;
 
 pub use activations::{Activations, Partner, Q8, Row};
+pub(crate) use ahead::look_ahead;
 
 /// A level of vector instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

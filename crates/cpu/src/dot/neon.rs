@@ -67,28 +67,28 @@ detected! {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load(bytes: &[u8; 16]) -> uint8x16_t {
+pub(crate) fn load(bytes: &[u8; 16]) -> uint8x16_t {
     // SAFETY: the reference covers the 16 bytes read, at any alignment.
     unsafe { vld1q_u8(bytes.as_ptr()) }
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load_codes(codes: &[i8; 16]) -> int8x16_t {
+pub(crate) fn load_codes(codes: &[i8; 16]) -> int8x16_t {
     // SAFETY: the reference covers the 16 bytes read, at any alignment.
     unsafe { vld1q_s8(codes.as_ptr()) }
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load_sums(sums: &[i16; 8]) -> int16x8_t {
+pub(crate) fn load_sums(sums: &[i16; 8]) -> int16x8_t {
     // SAFETY: the reference covers the 16 bytes read, at any alignment.
     unsafe { vld1q_s16(sums.as_ptr()) }
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load_floats(floats: &[f32; 4]) -> float32x4_t {
+pub(crate) fn load_floats(floats: &[f32; 4]) -> float32x4_t {
     // SAFETY: the reference covers the 16 bytes read, at any alignment.
     unsafe { vld1q_f32(floats.as_ptr()) }
 }
@@ -138,6 +138,32 @@ unsafe fn sdot(mut acc: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_t {
     acc
 }
 
+/// The same with four activations, words `LANE` of `x`, in every lane.
+///
+/// # Safety
+/// The machine must have FEAT_DotProd.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(crate) unsafe fn sdot_lane<const LANE: usize>(
+    mut acc: int32x4_t,
+    w: int8x16_t,
+    x: int8x16_t,
+) -> int32x4_t {
+    // SAFETY: it works on three registers alone, and the caller vouches that the machine has it.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {acc:v}.4s, {w:v}.16b, {x:v}.4b[{lane}]",
+            acc = inout(vreg) acc,
+            w = in(vreg) w,
+            x = in(vreg) x,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    acc
+}
+
 /// The sums of products of sixteen codes, in whatever lanes.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -171,7 +197,7 @@ fn side_by_side(v: [int32x4_t; 4]) -> int32x4_t {
 /// Small numbers without sign as 32-bit lanes, the lower and the upper four.
 #[inline]
 #[target_feature(enable = "neon")]
-fn widened(bytes: uint8x8_t) -> [int32x4_t; 2] {
+pub(crate) fn widened(bytes: uint8x8_t) -> [int32x4_t; 2] {
     let wide = vreinterpretq_s16_u16(vmovl_u8(bytes));
     [vmovl_s16(vget_low_s16(wide)), vmovl_high_s16(wide)]
 }
@@ -235,7 +261,7 @@ fn q8_0<const DOT: bool>(w: &[Q8_0], x: &[Q8]) -> f32 {
 }
 
 /// Twice the E2M1 values, by code.
-static TWICE: [i8; 16] = {
+pub(crate) static TWICE: [i8; 16] = {
     let mut values = [0; 16];
     let mut code = 0;
     while code < 16 {
@@ -248,7 +274,7 @@ static TWICE: [i8; 16] = {
 /// The nibbles of sixteen bytes: the low ones and the high ones.
 #[inline]
 #[target_feature(enable = "neon")]
-fn nibbles(bytes: &[u8; 16]) -> [uint8x16_t; 2] {
+pub(crate) fn nibbles(bytes: &[u8; 16]) -> [uint8x16_t; 2] {
     let bytes = load(bytes);
     [vandq_u8(bytes, vdupq_n_u8(15)), vshrq_n_u8::<4>(bytes)]
 }
@@ -332,7 +358,7 @@ fn q2_k<const DOT: bool>(w: &[Q2K], x: &[Q8K]) -> f32 {
 /// The eight scales and the eight minima of a Q4_K block, a byte each.
 #[inline]
 #[target_feature(enable = "neon")]
-fn scales_mins(w: &Q4K) -> [uint8x8_t; 2] {
+pub(crate) fn scales_mins(w: &Q4K) -> [uint8x8_t; 2] {
     let [first, second, third] = w.scales.as_chunks::<4>().0 else {
         unreachable!("twelve bytes")
     };
@@ -418,7 +444,7 @@ static SIGNS: [[i8; 8]; 128] = {
 /// Sixteen values of an IQ2_XXS group without its scale: two grid words with their signs.
 #[inline]
 #[target_feature(enable = "neon")]
-fn signed_words(words: [u8; 2], signs: u32) -> int8x16_t {
+pub(crate) fn signed_words(words: [u8; 2], signs: u32) -> int8x16_t {
     let word = |w: u8| vcreate_s8(u64::from_le_bytes(grid::MAGNITUDES[usize::from(w)]));
     let sign = |s: u32| {
         // SAFETY: the table's row covers the 8 bytes read, at any alignment.

@@ -8,33 +8,35 @@
 //! | file | what |
 //! |---|---|
 //! | `panel.rs` | the unpacked form and its memory |
-//! | `avx2/`, `avx512/` | the kernels of each level, of one shape: |
+//! | `avx2/`, `avx512/`, `neon/` | the kernels of each level, of one shape: |
 //! | `../unpack.rs` | from each block format to a panel |
 //! | `../index.rs` | the same from index rows |
 //! | `../integer.rs` | panels against eight-bit activations |
 //! | `../float.rs` | rows of floats against float activations |
-//! | `x86.rs` | what they share |
+//! | `common.rs` | what they share |
 //!
 //! The twin of every kernel is the scalar dot product of `dot`. A product is computed by one task
 //! alone and its sums do not depend on which rows or tokens share its tile, so results are the same
 //! for every number of threads.
 //!
-//! A panel is the same at every level, and so is the arithmetic of integers and scales: quantised
-//! rows give the same bits with AVX2 and with AVX-512.
+//! The arithmetic of integers and scales is the same at every level: quantised rows give the same
+//! bits with AVX2, AVX-512 and NEON's dot products.
 //!
-//! Machines with neither keep to dot products.
+//! Machines with none of them keep to dot products.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod common;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg_attr(
-    not(target_arch = "x86_64"),
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
     expect(dead_code, reason = "only the kernels look inside")
 )]
 mod panel;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use std::ops::Range;
 
@@ -78,7 +80,7 @@ pub(crate) struct Tiles {
     unpack: fn(&mut Panel, Format, &[&[u8]; ROWS]),
     /// From packed index rows to a panel.
     unpack_index: fn(&mut Panel, &[&[u8]; ROWS]),
-    /// A panel of a [`Grain::Shifted`] against blocks of 32.
+    /// A panel of a [`Grain::Signed`] against blocks of 32.
     small_blocks: Meet<Q8>,
     /// A panel of another grain against blocks of 256.
     super_blocks: Meet<Q8K>,
@@ -100,6 +102,8 @@ impl Tiles {
             Simd::Avx2 => Some(&avx2::TILES),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => Some(&avx512::TILES),
+            #[cfg(target_arch = "aarch64")]
+            Simd::NeonDot => Some(&neon::TILES),
             _ => None,
         }
     }

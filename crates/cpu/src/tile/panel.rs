@@ -15,24 +15,24 @@ pub(crate) struct Lanes(pub(crate) [f32; ROWS]);
 /// How often a panel has a scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Grain {
-    /// Every 32 values, codes 128 too large: `w = scale · (code - 128)`.
+    /// Every 32 values: `w = scale · code`. The codes have a sign; on x86-64, where one side of a
+    /// product has none, they stand here 128 too large.
     #[default]
-    Shifted,
+    Signed,
     /// Every 32 values, and minima: `w = scale · code - unit · minimum`.
     Fine,
     /// Every 256 values, and minima of 16 values each.
     Coarse,
 }
 
-/// Sixteen weight rows as unsigned codes under scales, lane by lane.
+/// Sixteen weight rows as codes under scales, lane by lane.
 ///
 /// Integers are kept as the block formats have them, so products of codes stay exact. Only numbers
 /// that are exact in float32 as well (a float16 times six bits) become scales.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Panel {
     pub(crate) grain: Grain,
-    /// The largest code, or of those 128 too large the largest distance from 128: how many
-    /// products fit in fewer bits.
+    /// The largest magnitude of a code: how many products fit in fewer bits.
     pub(crate) reach: u8,
     /// Four columns each.
     pub(crate) codes: Vec<Line>,
@@ -48,7 +48,7 @@ impl Panel {
     /// Room for `columns` columns; memory is kept from use to use.
     pub(crate) fn shape(&mut self, grain: Grain, reach: u8, columns: usize) {
         let (scales, supers) = match grain {
-            Grain::Shifted => (columns / 32, 0),
+            Grain::Signed => (columns / 32, 0),
             Grain::Fine => (columns / 32, columns / 256),
             Grain::Coarse => (columns / 256, columns / 256),
         };

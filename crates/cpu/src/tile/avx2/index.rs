@@ -6,8 +6,8 @@
 )]
 use std::arch::x86_64::*;
 
+use super::super::common::{TWICE_SHIFTED, put_index_scales, reach};
 use super::super::panel::{Grain, Panel};
-use super::super::x86::{TWICE_SHIFTED, put_index_scales, reach};
 use super::super::{INDEX_COLUMNS, ROWS};
 use super::unpack::{HALF, put, transposed};
 use crate::dot::Simd;
@@ -22,7 +22,7 @@ pub(super) fn unpack_index(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
 
 #[target_feature(enable = "avx2")]
 fn unpack(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
-    panel.shape(Grain::Shifted, reach::INDEX, INDEX_COLUMNS);
+    panel.shape(Grain::Signed, reach::INDEX, INDEX_COLUMNS);
     let table = _mm256_broadcastsi128_si256(load_half(&TWICE_SHIFTED));
     let low = _mm256_set1_epi8(0x0f);
     // Thirty-two bytes are 64 columns, whose words become two lines each.

@@ -47,7 +47,7 @@ const LIFT: i32 = 16;
 
 /// A panel of Q8_0, MXFP4 or index rows against blocks of 32.
 pub(super) fn small_blocks(panel: &Panel, x: &[&[Q8]; tile::TOKENS], out: &mut [[f32; ROWS]]) {
-    assert!(panel.grain == Grain::Shifted && Simd::Avx2.is_supported());
+    assert!(panel.grain == Grain::Signed && Simd::Avx2.is_supported());
     if i32::from(panel.reach) < LIFT {
         by_tokens!(out, |N, half| {
             // SAFETY: the instructions are there by the first line.

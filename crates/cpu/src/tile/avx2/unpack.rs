@@ -14,8 +14,8 @@ use ds4_gguf::Format;
 use ds4_gguf::block::{Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0};
 
 use super::super::ROWS;
+use super::super::common::{LIFT, blocks, next_strip, reach};
 use super::super::panel::{Grain, Lanes, Line, Panel};
-use super::super::x86::{LIFT, blocks, next_strip, reach};
 use crate::dot::Simd;
 use crate::dot::avx2::{
     Groups, TWICE, groups, load, load_codes, load_half, magnitudes, nibbles, scale, scales_mins,
@@ -127,7 +127,7 @@ macro_rules! small_blocks {
      |$at:ident, $rows:ident| $scales:expr) => {
         #[target_feature(enable = "avx2,f16c")]
         fn $name(panel: &mut Panel, rows: &[&[$block]; ROWS]) {
-            panel.shape(Grain::Shifted, $reach, rows[0].len() * 32);
+            panel.shape(Grain::Signed, $reach, rows[0].len() * 32);
             let grains = panel.codes.as_chunks_mut::<8>().0.iter_mut();
             for ($at, (lines, scales)) in grains.zip(&mut panel.scales).enumerate() {
                 for (half, $rows) in rows.as_chunks::<HALF>().0.iter().enumerate() {

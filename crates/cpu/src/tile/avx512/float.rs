@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use ds4_gguf::Format;
 use ds4_gguf::block::{BF16, F16, F32};
 
-use super::super::x86::{STRETCH, numbers};
+use super::super::common::{STRETCH, numbers};
 use super::super::{FLOAT_ROWS, FLOAT_TOKENS};
 use crate::dot::Simd;
 

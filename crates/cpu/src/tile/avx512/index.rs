@@ -9,8 +9,8 @@
 )]
 use std::arch::x86_64::*;
 
+use super::super::common::{INDEX_CODES, TWICE_SHIFTED, put_index_scales, reach};
 use super::super::panel::{Grain, Panel};
-use super::super::x86::{INDEX_CODES, TWICE_SHIFTED, put_index_scales, reach};
 use super::super::{INDEX_COLUMNS, ROWS};
 use super::unpack::{put, transposed};
 use crate::dot::Simd;
@@ -24,7 +24,7 @@ pub(in crate::tile) fn unpack_index(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn unpack(panel: &mut Panel, rows: &[&[u8]; ROWS]) {
-    panel.shape(Grain::Shifted, reach::INDEX, INDEX_COLUMNS);
+    panel.shape(Grain::Signed, reach::INDEX, INDEX_COLUMNS);
     // SAFETY: the array covers the 16 bytes read, at any alignment.
     let table = unsafe { _mm_loadu_si128(TWICE_SHIFTED.as_ptr().cast()) };
     let table = _mm512_broadcast_i32x4(table);

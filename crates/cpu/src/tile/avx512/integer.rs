@@ -28,7 +28,7 @@ macro_rules! by_tokens {
 
 /// A panel of Q8_0 or MXFP4 against blocks of 32.
 pub(in crate::tile) fn small_blocks(panel: &Panel, x: &[&[Q8]; TOKENS], out: &mut [[f32; ROWS]]) {
-    assert!(panel.grain == Grain::Shifted && Simd::Avx512.is_supported());
+    assert!(panel.grain == Grain::Signed && Simd::Avx512.is_supported());
     by_tokens!(out, |N| {
         // SAFETY: the instructions are there by the line above.
         unsafe { shifted::<N>(panel, x, out) }
@@ -47,7 +47,7 @@ pub(in crate::tile) fn super_blocks(panel: &Panel, x: &[&[Q8K]; TOKENS], out: &m
             // SAFETY: the instructions are there by the first line.
             unsafe { affine::<N, 64>(panel, x, out) }
         }; 1 2 3 4 5 6 7 8 9 10 11 12),
-        Grain::Shifted => unreachable!("that panel wants blocks of 32"),
+        Grain::Signed => unreachable!("that panel wants blocks of 32"),
     }
 }
 

@@ -14,8 +14,8 @@ use ds4_gguf::Format;
 use ds4_gguf::block::{Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0};
 
 use super::super::ROWS;
+use super::super::common::{LIFT, blocks, next_strip, reach};
 use super::super::panel::{Grain, Lanes, Line, Panel};
-use super::super::x86::{LIFT, blocks, next_strip, reach};
 use crate::dot::Simd;
 use crate::dot::avx2::{Groups, TWICE, groups, magnitudes, nibbles, scales_mins};
 
@@ -142,7 +142,7 @@ macro_rules! small_blocks {
      |$at:ident, $rows:ident| $scales:expr) => {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         fn $name(panel: &mut Panel, $rows: &[&[$block]; ROWS]) {
-            panel.shape(Grain::Shifted, $reach, $rows[0].len() * 32);
+            panel.shape(Grain::Signed, $reach, $rows[0].len() * 32);
             for (pair, lines) in panel.codes.chunks_mut(16).enumerate() {
                 let mut vectors = [_mm512_setzero_si512(); ROWS];
                 for (v, row) in vectors.iter_mut().zip($rows) {

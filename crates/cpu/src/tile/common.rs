@@ -1,12 +1,12 @@
-//! What the kernels of both levels of x86-64 agree on: how codes become unsigned, and in which
-//! pieces rows are read.
+//! What the kernels of all levels agree on: how large codes are, how those of IQ2_XXS become
+//! unsigned, and in which pieces rows are read.
 
 use ds4_gguf::block::{Block, blocks_of};
 use ds4_gguf::scalar::E8M0;
 
 use super::panel::Panel;
 use super::{FLOAT_ROWS, INDEX_COLUMNS, ROWS};
-use crate::dot::avx2::look_ahead;
+use crate::dot::look_ahead;
 
 /// The largest code of each format's panel, [`Panel::reach`].
 pub(super) mod reach {
@@ -33,6 +33,7 @@ pub(super) const STRETCH: usize = 128;
 pub(super) const INDEX_CODES: usize = INDEX_COLUMNS / 2;
 
 /// Twice the value of each code of an index row, 128 too large.
+#[cfg(target_arch = "x86_64")]
 pub(super) const TWICE_SHIFTED: [u8; 16] = [
     128, 129, 130, 131, 132, 134, 136, 140, 128, 127, 126, 125, 124, 122, 120, 116,
 ];
