@@ -2,7 +2,7 @@
 //!
 //! Both talk to the engine thread through one bounded queue. A call never waits for room in it (a
 //! full queue is an error, so that the caller can say so), and waits for its answer no longer than
-//! one step. Cancelling and dropping go around the queue: they set a flag that the engine thread
+//! one step, for a snapshot some more. Cancelling and dropping go around the queue: they set a flag that the engine thread
 //! looks at in every turn.
 
 use std::fmt;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use ds4_model::KvGeometry;
 use ds4_model::kv::PAGE_TOKENS;
 use ds4_prompt::Tokenizer;
 use ds4_prompt::dsml::Reader;
@@ -29,6 +30,7 @@ use crate::pages::Charge;
 use crate::request::{Request, Scoring};
 use crate::restoring::Restorer;
 use crate::scheduler::Scheduler;
+use crate::snapshot::{Expected, Parts};
 
 /// How an engine behaves.
 #[derive(Clone, Debug)]
@@ -95,6 +97,7 @@ struct Inner {
     options: Options,
     limits: Limits,
     identity: Identity,
+    geometry: KvGeometry,
     tokenizer: Option<Arc<Tokenizer>>,
     restorer: Option<Restorer>,
 }
@@ -189,6 +192,7 @@ impl Engine {
             thread: Mutex::new(None),
             limits,
             identity: machine.identity(),
+            geometry: machine.geometry().clone(),
             tokenizer: tokenizer.clone(),
             options: options.clone(),
         };
@@ -312,7 +316,13 @@ impl Engine {
     /// # Errors
     /// If the bytes are not a session of this model, or there is no room for it.
     pub fn restore(&self, bytes: Vec<u8>) -> Result<Session, EngineError> {
-        self.open(|gone, reply| Event::Restore { bytes, gone, reply })
+        let model = Expected {
+            identity: self.0.identity,
+            geometry: &self.0.geometry,
+            vocab: self.0.limits.vocab,
+        };
+        let parts = Box::new(Parts::read(bytes, &model)?);
+        self.open(|gone, reply| Event::Restore { parts, gone, reply })
     }
 
     /// A session that stands after `tokens` without having computed them: its memory holds random
@@ -554,16 +564,17 @@ impl Session {
         })
     }
 
-    /// What is computed, as bytes that [`Engine::restore`] takes. All other sessions wait while it
-    /// is copied.
+    /// What is computed, as bytes that [`Engine::restore`] takes. Others go on meanwhile: a few pages
+    /// are copied between two steps.
     ///
     /// # Errors
     /// If the engine is busy, or the device failed.
     pub fn snapshot(&self) -> Result<Vec<u8>, EngineError> {
-        self.engine.call(|reply| Event::Snapshot {
+        let copied = self.engine.call(|reply| Event::Snapshot {
             session: self.id,
             reply,
-        })
+        })?;
+        Ok(copied.seal())
     }
 
     /// How the session is doing.

@@ -10,6 +10,7 @@ use crate::engine::{Rewind, SessionStatus, Status};
 use crate::error::EngineError;
 use crate::outlet::Outlet;
 use crate::request::Request;
+use crate::snapshot::{Copied, Parts};
 
 /// Where an answer goes. It has room for the one answer, so answering never blocks.
 pub(crate) type Reply<T> = SyncSender<Result<T, EngineError>>;
@@ -57,7 +58,7 @@ pub(crate) enum Event {
     },
     /// A session out of a snapshot.
     Restore {
-        bytes: Vec<u8>,
+        parts: Box<Parts>,
         gone: Gone,
         reply: Reply<SessionId>,
     },
@@ -80,10 +81,10 @@ pub(crate) enum Event {
         to: u32,
         reply: Reply<Rewind>,
     },
-    /// What is computed, as bytes.
+    /// What is computed, copied in the course of several turns.
     Snapshot {
         session: SessionId,
-        reply: Reply<Vec<u8>>,
+        reply: Reply<Copied>,
     },
     /// A generation joins the line.
     Generate {

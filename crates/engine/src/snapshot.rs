@@ -16,7 +16,14 @@
 //! Integers are little-endian. The same bytes continue on every backend that loaded the same model
 //! with the same row format. Lengths are checked against the bytes at hand before anything is
 //! allocated, the checksum before anything is believed.
+//!
+//! The engine thread copies pages, out and in; whoever calls puts them in order, makes checksums
+//! and checks them, on a thread of his own.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use ds4_model::KvGeometry;
 use ds4_model::kv::PAGE_TOKENS;
 use thiserror::Error;
 
@@ -87,48 +94,82 @@ pub enum SnapshotError {
     },
 }
 
-/// Writes what is computed of a session. A generation under way is captured as far as it has come.
-pub(crate) fn write(
-    timeline: &mut Timeline,
-    machine: &mut dyn Machine,
-) -> Result<Vec<u8>, MachineError> {
-    timeline.keep(crate::frontier::Reason::Cut, machine)?;
-    let computed = timeline.computed();
-    let none = std::sync::Arc::default();
-    let frontier = timeline.frontiers().at(computed).unwrap_or(&none).clone();
-    let pages = (computed as usize).div_ceil(PAGE_TOKENS);
-    let page_bytes = machine.geometry().page_bytes;
-    let tokens = &timeline.tokens()[..computed as usize];
-    let size = HEADER + 4 * tokens.len() + pages * page_bytes + frontier.len() + CHECKSUM;
-    let mut out = Vec::with_capacity(size);
-    out.extend(MAGIC);
-    out.extend(VERSION.to_le_bytes());
-    out.extend(computed.to_le_bytes());
-    out.extend(machine.identity().0);
-    out.extend((page_bytes as u64).to_le_bytes());
-    out.extend((frontier.len() as u64).to_le_bytes());
-    out.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
-    for &page in &timeline.table().pages()[..pages] {
-        machine.save_page(page, &mut out)?;
+/// What an engine thread copies of a session, to be put together elsewhere. A generation under way
+/// is captured as far as it has come.
+pub(crate) struct Copied {
+    /// Header, tokens, and whatever full pages were appended.
+    pub(crate) bytes: Vec<u8>,
+    /// The page that is not full, if there is one.
+    open: Vec<u8>,
+    frontier: Arc<Vec<u8>>,
+}
+
+impl Copied {
+    /// Copies all that may change; the full pages are left to be appended, in order. The session
+    /// has its frontier at hand.
+    pub(crate) fn begin(
+        timeline: &Timeline,
+        machine: &mut dyn Machine,
+    ) -> Result<Self, MachineError> {
+        let computed = timeline.computed();
+        let frontier = timeline.frontiers().at(computed).cloned();
+        let frontier = frontier.unwrap_or_default();
+        let full = computed as usize / PAGE_TOKENS;
+        let page_bytes = machine.geometry().page_bytes;
+        let tokens = &timeline.tokens()[..computed as usize];
+        let mut open = Vec::new();
+        if let Some(&page) = timeline.table().pages().get(full)
+            && tokens.len() > full * PAGE_TOKENS
+        {
+            open.reserve_exact(page_bytes);
+            machine.save_page(page, &mut open)?;
+        }
+        let state = full * page_bytes + open.len() + frontier.len();
+        let mut bytes = Vec::with_capacity(HEADER + 4 * tokens.len() + state + CHECKSUM);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(computed.to_le_bytes());
+        bytes.extend(machine.identity().0);
+        bytes.extend((page_bytes as u64).to_le_bytes());
+        bytes.extend((frontier.len() as u64).to_le_bytes());
+        bytes.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
+        Ok(Self {
+            bytes,
+            open,
+            frontier,
+        })
     }
-    out.extend_from_slice(&frontier);
-    let checksum = blake3::hash(&out);
-    out.extend(checksum.as_bytes());
-    Ok(out)
+
+    /// The snapshot.
+    pub(crate) fn seal(mut self) -> Vec<u8> {
+        self.bytes.extend_from_slice(&self.open);
+        self.bytes.extend_from_slice(&self.frontier);
+        let checksum = blake3::hash(&self.bytes);
+        self.bytes.extend(checksum.as_bytes());
+        self.bytes
+    }
+}
+
+/// What a snapshot must be of.
+pub(crate) struct Expected<'a> {
+    pub(crate) identity: Identity,
+    pub(crate) geometry: &'a KvGeometry,
+    pub(crate) vocab: usize,
 }
 
 /// A snapshot whose every part was checked, still in its bytes.
 #[derive(Debug)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct Parts {
     pub(crate) tokens: Vec<u32>,
+    bytes: Vec<u8>,
     page_bytes: usize,
-    pages: &'a [u8],
-    pub(crate) frontier: &'a [u8],
+    pages: Range<usize>,
+    frontier: Range<usize>,
 }
 
-impl<'a> Parts<'a> {
-    /// Takes a snapshot apart for this machine.
-    pub(crate) fn read(bytes: &'a [u8], machine: &dyn Machine) -> Result<Self, SnapshotError> {
+impl Parts {
+    /// Takes a snapshot apart for this model.
+    pub(crate) fn read(bytes: Vec<u8>, model: &Expected<'_>) -> Result<Self, SnapshotError> {
         let expected = (HEADER + CHECKSUM) as u64;
         let found = bytes.len() as u64;
         let short = SnapshotError::Length { found, expected };
@@ -142,13 +183,13 @@ impl<'a> Parts<'a> {
             return Err(SnapshotError::Version { found: version });
         }
         let identity = Identity(*header[16..].first_chunk().expect("32 of 48 bytes"));
-        if identity != machine.identity() {
+        if identity != model.identity {
             return Err(SnapshotError::Foreign {
                 found: identity,
-                expected: machine.identity(),
+                expected: model.identity,
             });
         }
-        let geometry = machine.geometry();
+        let geometry = model.geometry;
         let page_bytes = long(header, 48);
         if page_bytes != geometry.page_bytes as u64 {
             return Err(SnapshotError::Size {
@@ -180,26 +221,33 @@ impl<'a> Parts<'a> {
         if blake3::hash(body).as_bytes() != checksum {
             return Err(SnapshotError::Damaged);
         }
-        let (tokens, rest) = body[HEADER..].split_at(4 * count as usize);
-        let (pages, frontier) = rest.split_at((pages * page_bytes) as usize);
-        let tokens = tokens.as_chunks::<4>().0.iter();
+        let begin = HEADER + 4 * count as usize;
+        let end = begin + (pages * page_bytes) as usize;
+        let tokens = body[HEADER..begin].as_chunks::<4>().0.iter();
         let tokens: Vec<u32> = tokens.map(|bytes| u32::from_le_bytes(*bytes)).collect();
-        let vocab = machine.limits().vocab;
+        let vocab = model.vocab;
         if let Some(at) = tokens.iter().position(|&token| token as usize >= vocab) {
             let token = tokens[at];
             return Err(SnapshotError::Token { token, at, vocab });
         }
+        let frontier = end..body.len();
         Ok(Self {
             tokens,
+            bytes,
             page_bytes: geometry.page_bytes,
-            pages,
+            pages: begin..end,
             frontier,
         })
     }
 
     /// The bytes of its pages, in order.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.pages.chunks_exact(self.page_bytes.max(1))
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes[self.pages.clone()].chunks_exact(self.page_bytes.max(1))
+    }
+
+    /// Its frontier.
+    pub(crate) fn frontier(&self) -> &[u8] {
+        &self.bytes[self.frontier.clone()]
     }
 }
 

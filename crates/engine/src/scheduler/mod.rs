@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `sessions.rs` | what callers ask of sessions, answered between two steps |
 //! | `staging.rs` | pages that come from the disk tier |
+//! | `capture.rs` | snapshots on their way out |
 //! | `admission.rs` | who may begin |
 //! | `reclaim.rs` | idle sessions make room |
 //! | `step.rs` | which rows are computed, and who gets their logits |
@@ -17,6 +18,7 @@
 //! | `pace.rs` | how many rows of prompts keep the time between tokens |
 
 mod admission;
+mod capture;
 mod pace;
 mod reclaim;
 mod run;
@@ -24,7 +26,7 @@ mod sessions;
 mod staging;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Acquire;
@@ -34,6 +36,7 @@ use ds4_model::Plan;
 use ds4_prompt::Tokenizer;
 use ds4_store::Disk;
 
+use self::capture::Capture;
 use self::pace::Pace;
 use self::run::Run;
 use self::step::Pick;
@@ -46,7 +49,6 @@ use crate::machine::{Limits, Machine};
 use crate::outlet::{Flow, Outlet};
 use crate::pages::{Pages, Table};
 use crate::prefixes::Prefixes;
-use crate::snapshot;
 use crate::timeline::Timeline;
 
 /// A session and what it is at.
@@ -68,6 +70,8 @@ pub(crate) struct Scheduler {
     pages: Pages,
     prefixes: Prefixes,
     sessions: BTreeMap<SessionId, Entry>,
+    /// Snapshots that are being copied, the oldest first.
+    captures: VecDeque<Capture>,
     /// Streams of generations that ended while their receivers were behind.
     parting: Vec<Outlet>,
     next_id: SessionId,
@@ -95,6 +99,7 @@ impl Scheduler {
             options,
             limits,
             sessions: BTreeMap::new(),
+            captures: VecDeque::new(),
             parting: Vec::new(),
             next_id: 0,
             next_order: 0,
@@ -123,6 +128,7 @@ impl Scheduler {
             }
             self.turn += 1;
             is_busy = self.reap() | self.admit() | self.step();
+            is_busy |= self.advance_captures();
             is_busy |= self.prefixes.save(&mut self.pages, &mut *self.machine);
         }
         self.end();
@@ -174,8 +180,8 @@ impl Scheduler {
                 self.unstage(session);
                 let _ = reply.send(Ok(()));
             }
-            Event::Restore { bytes, gone, reply } => {
-                let session = self.restore(&bytes, gone);
+            Event::Restore { parts, gone, reply } => {
+                let session = self.restore(*parts, gone);
                 let _ = reply.send(session);
             }
             Event::Fill {
@@ -198,13 +204,7 @@ impl Scheduler {
             Event::Rewind { session, to, reply } => {
                 let _ = reply.send(self.rewind(session, to));
             }
-            Event::Snapshot { session, reply } => {
-                let entry = self.sessions.get_mut(&session).ok_or(EngineError::Stopped);
-                let bytes = entry.and_then(|entry| {
-                    Ok(snapshot::write(&mut entry.timeline, &mut *self.machine)?)
-                });
-                let _ = reply.send(bytes);
-            }
+            Event::Snapshot { session, reply } => self.capture(session, reply),
             Event::Generate {
                 session,
                 request,

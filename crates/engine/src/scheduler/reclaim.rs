@@ -20,13 +20,21 @@ impl Scheduler {
         to: u32,
     ) -> Result<Promise, Admission> {
         loop {
-            let missing = self.pages.missing(table, from, to);
-            self.prefixes.make_room(&mut self.pages, missing);
+            self.clear(self.pages.missing(table, from, to));
             match self.pages.promise(table, from, to) {
                 Err(admission) if self.make_room(&admission) => {}
                 promise => return promise,
             }
         }
+    }
+
+    /// Makes as many pages free as can be without emptying a session.
+    fn clear(&mut self, count: usize) {
+        if count > self.pages.unpromised() {
+            // They keep pages that look as if they could be let go of.
+            self.finish_captures();
+        }
+        self.prefixes.make_room(&mut self.pages, count);
     }
 
     /// Empties the session idle for longest, if idle ones hold enough to admit whoever was refused.

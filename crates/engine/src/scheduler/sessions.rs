@@ -13,7 +13,7 @@ use crate::machine::{Machine, MachineError};
 use crate::outlet::Outlet;
 use crate::pages::Table;
 use crate::request::Request;
-use crate::snapshot;
+use crate::snapshot::Parts;
 use crate::timeline::Timeline;
 
 impl Scheduler {
@@ -57,8 +57,7 @@ impl Scheduler {
         Ok((self.open(timeline, gone)?, cached))
     }
 
-    pub(super) fn restore(&mut self, bytes: &[u8], gone: Gone) -> Result<SessionId, EngineError> {
-        let parts = snapshot::Parts::read(bytes, &*self.machine)?;
+    pub(super) fn restore(&mut self, parts: Parts, gone: Gone) -> Result<SessionId, EngineError> {
         let count = parts.tokens.len() as u32;
         let table = {
             let mut pages = parts.pages();
@@ -68,7 +67,8 @@ impl Scheduler {
             })?
         };
         let most = self.options.frontiers;
-        let timeline = Timeline::restored(parts.tokens, table, parts.frontier.to_vec(), most);
+        let frontier = parts.frontier().to_vec();
+        let timeline = Timeline::restored(parts.tokens, table, frontier, most);
         self.open(timeline, gone)
     }
 

@@ -8,6 +8,7 @@
 mod family;
 mod faults;
 mod fill;
+mod hooked;
 mod invariance;
 mod prefixes;
 mod rig;

@@ -1,11 +1,17 @@
 //! Bytes that are not a session of this model cost a prefill, never a crash or a wrong answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, EngineError, SnapshotError, load_cpu};
+use ds4_engine::{Engine, EngineError, Options, Request, SnapshotError, load_cpu};
 
-use crate::rig::{TOKENIZER, engine_with, exact, greedy_tokens, model, noise, options, packed};
+use crate::hooked::Hooked;
+use crate::rig::{
+    TOKENIZER, engine_with, exact, greedy, greedy_tokens, machine, model, noise, options, packed,
+};
 
 fn refusal(engine: &Engine, bytes: &[u8]) -> SnapshotError {
     match engine.restore(bytes.to_vec()) {
@@ -166,4 +172,100 @@ fn a_snapshot_without_room_is_refused_with_figures() {
     );
     let error = small.restore(session.snapshot().unwrap()).unwrap_err();
     assert!(matches!(error, EngineError::Admission(a) if a.needed == 2 * a.free));
+}
+
+/// Pages saved since the last step, and the most of them there ever were.
+#[derive(Default)]
+struct Saves {
+    now: AtomicU32,
+    most: AtomicU32,
+}
+
+/// A long session is copied a little at a time: no step waits for all of it.
+#[test]
+fn others_go_on_while_a_long_session_is_copied() {
+    let saves = Arc::new(Saves::default());
+    let (of_steps, of_saves) = (Arc::clone(&saves), Arc::clone(&saves));
+    let hooked = Hooked {
+        inner: machine(packed()),
+        after_step: move || {
+            of_steps.now.store(0, Relaxed);
+            Ok(())
+        },
+        before_save: move || {
+            let now = of_saves.now.fetch_add(1, Relaxed) + 1;
+            of_saves.most.fetch_max(now, Relaxed);
+        },
+    };
+    let engine = Engine::start(
+        Box::new(hooked),
+        Some(Arc::clone(&TOKENIZER)),
+        Options {
+            context: 16 * 512,
+            ..options()
+        },
+    )
+    .unwrap();
+    let long = engine.fill(noise(6, 15 * 512 + 9), 3).unwrap();
+    let alone = long.snapshot().unwrap();
+    saves.most.store(0, Relaxed);
+    let other = engine.session().unwrap();
+    let prompt = noise(7, 20);
+    thread::scope(|threads| {
+        // It has more to say than fits its stream, so it is there as long as it is listened to.
+        let request = Request::tokens(prompt.clone(), 2000, greedy());
+        let mut generation = other.generate(request).unwrap();
+        generation.next().unwrap();
+        let snapshot = threads.spawn(|| long.snapshot().unwrap());
+        while !snapshot.is_finished() {
+            generation.next().unwrap();
+        }
+        assert!(snapshot.join().unwrap() == alone);
+    });
+    let most = saves.most.load(Relaxed);
+    assert!((1..=17).contains(&most), "{most} pages between two steps");
+}
+
+/// Whoever needs the pages of a session gets them, and its snapshot is whole all the same.
+#[test]
+fn a_session_that_is_emptied_while_it_is_copied_is_copied_whole() {
+    let (begun, is_begun) = channel();
+    let (let_go, gate) = channel::<()>();
+    let mut first = true;
+    let hooked = Hooked {
+        inner: machine(CpuOptions {
+            pages: 16,
+            ..packed()
+        }),
+        after_step: || Ok(()),
+        before_save: move || {
+            if std::mem::take(&mut first) {
+                let _ = begun.send(());
+                let _ = gate.recv();
+            }
+        },
+    };
+    let tokenizer = Some(Arc::clone(&TOKENIZER));
+    let options = Options {
+        context: 16 * 512,
+        ..options()
+    };
+    let engine = Engine::start(Box::new(hooked), tokenizer, options.clone()).unwrap();
+    let tokens = noise(8, 14 * 512);
+    let long = engine.fill(tokens.clone(), 4).unwrap();
+    let other = engine.session().unwrap();
+    let bytes = thread::scope(|threads| {
+        let snapshot = threads.spawn(|| long.snapshot().unwrap());
+        is_begun.recv().unwrap();
+        let prompt = noise(9, 3 * 512);
+        let wanting = threads.spawn(move || greedy_tokens(&other, &prompt, 2));
+        let_go.send(()).unwrap();
+        assert_eq!(wanting.join().unwrap().tokens.len(), 2);
+        snapshot.join().unwrap()
+    });
+    assert!(long.status().unwrap().tokens.is_empty(), "it made room");
+    let reference = engine_with(packed(), options);
+    let same = reference.fill(tokens, 4).unwrap();
+    assert!(same.snapshot().unwrap() == bytes);
+    assert_eq!(engine.status().unwrap().idle_bytes, 0, "nothing stays kept");
 }
