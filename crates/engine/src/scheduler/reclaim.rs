@@ -28,6 +28,18 @@ impl Scheduler {
         }
     }
 
+    /// Promises `more` pages besides, as [`Pages::raise`](crate::pages::Pages::raise) does, after
+    /// others let go of them.
+    pub(super) fn raise(&mut self, promise: &mut Promise, more: usize) -> Result<(), Admission> {
+        loop {
+            self.clear(more);
+            match self.pages.raise(promise, more) {
+                Err(admission) if self.make_room(&admission) => {}
+                raised => return raised,
+            }
+        }
+    }
+
     /// Makes as many pages free as can be without emptying a session.
     fn clear(&mut self, count: usize) {
         if count > self.pages.unpromised() {

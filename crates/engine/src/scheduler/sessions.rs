@@ -120,19 +120,29 @@ impl Scheduler {
         session: SessionId,
         gone: Gone,
     ) -> Result<SessionId, EngineError> {
+        // A session that is being written will have to copy the page that both will see.
+        let run = self
+            .sessions
+            .get_mut(&session)
+            .and_then(|entry| entry.run.as_mut());
+        if let Some(Stage::Running(promise)) = run.map(|run| &mut run.stage) {
+            // Out of the session meanwhile: others may have to make room for it.
+            let mut promise = std::mem::take(promise);
+            let raised = self.raise(&mut promise, 1);
+            let run = self
+                .sessions
+                .get_mut(&session)
+                .and_then(|entry| entry.run.as_mut());
+            match run.map(|run| &mut run.stage) {
+                Some(Stage::Running(place)) => *place = promise,
+                _ => unreachable!("making room ends no generation"),
+            }
+            raised?;
+        }
         let entry = self
             .sessions
             .get_mut(&session)
             .ok_or(EngineError::Stopped)?;
-        // A session that is being written will have to copy the page that both will see.
-        if let Some(Run {
-            stage: Stage::Running(promise),
-            ..
-        }) = &mut entry.run
-        {
-            self.prefixes.make_room(&mut self.pages, 1);
-            self.pages.raise(promise, 1)?;
-        }
         let fork = entry.timeline.fork(&mut self.pages, &mut *self.machine)?;
         self.open(fork, gone)
     }

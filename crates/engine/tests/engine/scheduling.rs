@@ -220,6 +220,42 @@ fn a_generation_waits_for_promises_to_come_back() {
     assert!(made.usage.waited > Duration::ZERO);
 }
 
+/// A fork of a session at work needs a page for what both will write, and idle sessions make room
+/// for it as they do for a generation.
+#[test]
+fn a_fork_takes_its_page_from_an_idle_session() {
+    let engine = engine_with(
+        CpuOptions {
+            pages: 3,
+            ..exact()
+        },
+        options(),
+    );
+    let (idle, at_work) = (engine.session().unwrap(), engine.session().unwrap());
+    let prompts = [noise(16, 600), noise(17, 10)];
+    greedy_tokens(&idle, &prompts[0], 2);
+    let mut generation = at_work.generate(request(&prompts[1], 300)).unwrap();
+    generation.next().unwrap();
+    let fork = at_work.fork().unwrap();
+    assert!(idle.status().unwrap().tokens.is_empty(), "it made room");
+    // Both go on from the same page, each on a copy of its own.
+    let expected = plain(&prompts[1], 300);
+    let made = Made::collect(generation);
+    assert_eq!(made.tokens, expected.tokens);
+    let at = fork.status().unwrap().tokens.len();
+    let whole = [&prompts[1][..], &expected.tokens].concat();
+    let more = greedy_tokens(&fork, &whole[..at + 1], 3);
+    assert_eq!(more.usage.cached_tokens as usize, at);
+    assert_eq!(more.tokens, whole[at + 1..at + 4]);
+
+    // A session at work is not emptied: it was promised all there is.
+    drop((fork, idle));
+    let mut generation = at_work.generate(request(&prompts[1], 1500)).unwrap();
+    generation.next().unwrap();
+    let refused = at_work.fork().unwrap_err();
+    assert!(matches!(refused, EngineError::Admission(_)), "{refused}");
+}
+
 #[test]
 fn a_slow_receiver_pauses_itself_alone() {
     let engine = engine();
