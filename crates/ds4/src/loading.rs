@@ -25,10 +25,11 @@ pub(crate) struct ModelArgs {
     /// The weight file [default: ds4flash.gguf in this folder, else the demo model].
     #[arg(short, long, value_name = "FILE", env = "DS4_MODEL")]
     model: Option<PathBuf>,
-    /// Tokens of context: prompt and answer together.
-    #[arg(short, long, value_name = "TOKENS", default_value_t = 8192, env = "DS4_CTX",
+    /// Tokens of context: prompt and answer together [default: 8192; 131072 to serve, since agents
+    /// say tens of thousands before their user does].
+    #[arg(short, long, value_name = "TOKENS", env = "DS4_CTX",
         value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
-    ctx: u32,
+    ctx: Option<u32>,
     /// Threads to compute with [default: one a physical core].
     #[arg(short, long, value_name = "N", env = "DS4_THREADS",
         value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -54,6 +55,9 @@ pub(crate) struct ModelArgs {
     #[arg(skip)]
     store: Option<Store>,
 }
+
+/// Tokens of context where nobody says.
+const CONTEXT: u32 = 8192;
 
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -137,15 +141,20 @@ pub(crate) fn name(file: &Gguf) -> String {
 impl ModelArgs {
     /// Tokens of context.
     pub(crate) fn ctx(&self) -> u32 {
-        self.ctx
+        self.ctx.unwrap_or(CONTEXT)
     }
 
     /// The same with another context.
     pub(crate) fn with_ctx(&self, ctx: u32) -> Self {
         Self {
-            ctx,
+            ctx: Some(ctx),
             ..self.clone()
         }
+    }
+
+    /// The same with another context where nobody says.
+    pub(crate) fn with_usual_ctx(&self, usual: u32) -> Self {
+        self.with_ctx(self.ctx.unwrap_or(usual))
     }
 
     /// The same with a place for conversations.
@@ -177,7 +186,7 @@ impl ModelArgs {
         }
         let tokenizer = Arc::new(tokenizer(file)?);
         let options = Options {
-            context: self.ctx as usize,
+            context: self.ctx() as usize,
             // A session that is being left does not keep the next one out.
             sessions: 2 * wants.sessions() - 1,
             store: self.store.clone(),

@@ -1,12 +1,24 @@
 //! Work measured in bytes: a bar on stderr, and Ctrl-C as a clean end.
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{interrupts, manners};
+
+type Listener = dyn Fn(u64, u64) + Send + Sync;
+
+/// Who else wants to know.
+static LISTENER: OnceLock<Box<Listener>> = OnceLock::new();
+
+/// Tells somebody else as well, from now on: bytes done, and bytes in all.
+pub(crate) fn tell(listener: impl Fn(u64, u64) + Send + Sync + 'static) {
+    // The first one stays; a program does one thing at a time.
+    let _ = LISTENER.set(Box::new(listener));
+}
 
 /// Does `work`, which reports bytes done and bytes in all; gives what it gave, and the bytes in all.
 ///
@@ -29,6 +41,9 @@ pub(crate) fn bytes<T>(
         total = all;
         bar.set_length(all);
         bar.set_position(done);
+        if let Some(listener) = LISTENER.get() {
+            listener(done, all);
+        }
         if interrupted.is_pressed() {
             return ControlFlow::Break(());
         }

@@ -12,7 +12,10 @@ use ds4_server::{Config, Limits, Model, ServeError, Server};
 use crate::kv::KvArgs;
 use crate::loading::{ModelArgs, Wants};
 use crate::manners::Hinted;
-use crate::{interrupts, manners};
+use crate::{interrupts, manners, progress};
+
+/// Tokens of context where nobody says: what agents work with.
+const CONTEXT: u32 = 131_072;
 
 /// Serve a model to coding agents and SDKs: Chat Completions, Responses, Messages, Completions.
 ///
@@ -92,13 +95,16 @@ pub(crate) struct Args {
     /// Write a file here for every answer: request, prompt, what was cached, output.
     #[arg(long, value_name = "FOLDER", env = "DS4_TRACE")]
     trace: Option<PathBuf>,
+    /// Go to this folder first: files are then meant from there.
+    #[arg(long, value_name = "FOLDER")]
+    chdir: Option<PathBuf>,
     #[command(flatten)]
     kv: KvArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  ds4 serve -m flash.gguf --ctx 100000
+  ds4 serve -m flash.gguf --kv-disk-dir ~/.cache/ds4/kv
   ds4 serve -m flash.gguf --host 0.0.0.0 --api-key-file ~/.config/ds4/keys
   curl -s localhost:8000/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", \
 \"content\": \"Hi\"}]}'";
@@ -115,15 +121,22 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(folder) = &args.chdir {
+        let shown = folder.display();
+        std::env::set_current_dir(folder).with_context(|| format!("cannot go to {shown}"))?;
+    }
     let interrupts = interrupts::catch()?;
     let server = Server::bind(args.config()?, Box::new(io::stderr())).map_err(explain)?;
     manners::say(&format!("listening on http://{}", server.address()));
     let loading = server.loading();
-    let (model, stop) = (args.model.with_store(args.kv.store()), interrupts.clone());
+    let model = args.model.with_usual_ctx(CONTEXT);
+    let (model, stop) = (model.with_store(args.kv.store()), interrupts.clone());
     let sessions = usize::from(args.sessions);
     let loader = thread::spawn(move || {
         let loaded = model.open().and_then(|file| {
             loading.progress(0, file.file_bytes());
+            let listener = loading.clone();
+            progress::tell(move |done, total| listener.progress(done, total));
             let model = model.load_from(&file, Wants::Sessions(sessions))?;
             Ok(Model::new(model.engine, &model.name)?)
         });
@@ -181,6 +194,10 @@ impl Args {
             live_calls: self.live_calls,
             share_prefixes: self.share_prefixes,
             trace: self.trace.clone(),
+            keep: self
+                .kv
+                .turns()
+                .map(|(folder, bytes)| Keep { folder, bytes }),
             limits: Limits {
                 waiting: usize::from(self.waiting),
                 ..Limits::default()

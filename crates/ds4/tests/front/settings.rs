@@ -41,7 +41,7 @@ fn every_setting_names_its_origin() {
     assert_eq!(origin("temp"), ("0.5".into(), "file".into()));
     assert_eq!(origin("exact"), ("true".into(), "file".into()));
     assert_eq!(origin("threads"), ("3".into(), "environment".into()));
-    assert_eq!(origin("ctx"), ("8192".into(), "default".into()));
+    assert_eq!(origin("port"), ("8000".into(), "default".into()));
     let shown = home.run("config show");
     assert!(shown.out.starts_with("# settings file: "), "{}", shown.out);
     let path = home.run("config path");
