@@ -23,6 +23,9 @@ use crate::{loading, progress};
 /// Bytes of the medium that are left free.
 const FREE: u64 = 1_000_000_000;
 
+/// The folder of a server's turns in that of conversations.
+const TURNS: &str = "turns";
+
 /// Where conversations are kept.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct KvArgs {
@@ -43,6 +46,12 @@ impl KvArgs {
         let bytes = self.bytes();
         let free = FREE;
         Some(Store { dir, bytes, free })
+    }
+
+    /// Where a server keeps what was said, and how many bytes of it.
+    pub(crate) fn turns(&self) -> Option<(PathBuf, u64)> {
+        let dir = self.kv_disk_dir.as_ref()?;
+        Some((dir.join(TURNS), self.bytes() / 16))
     }
 
     fn bytes(&self) -> u64 {
@@ -120,6 +129,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let cleared = care::clear(&directory, &System);
             let dir = directory.path().display();
             let (files, bytes) = cleared.with_context(|| format!("cannot clear {dir}"))?;
+            let turns = ds4_server::forget(&directory.path().join(TURNS));
+            let turns = turns.with_context(|| format!("cannot clear the turns in {dir}"))?;
+            let (files, bytes) = (files + turns.0, bytes + turns.1);
             manners::say(&format!("{files} files removed, {}", Bytes(bytes)));
             Ok(())
         }

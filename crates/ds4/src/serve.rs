@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result};
-use ds4_server::{Config, Limits, Model, ServeError, Server};
+use ds4_server::{Config, Keep, Limits, Model, ServeError, Server};
 
 use crate::kv::KvArgs;
 use crate::loading::{ModelArgs, Wants};

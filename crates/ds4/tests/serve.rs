@@ -137,6 +137,46 @@ fn conversations_outlive_the_server() {
     assert!(ask() > 50);
 }
 
+/// What it said is there as well, and `ds4 kv clear` leaves nothing of it.
+#[test]
+fn replies_outlive_the_server() {
+    let kept = tempfile::tempdir().unwrap();
+    // Files are meant from the folder it goes to, the model's as well.
+    fs::copy(
+        FOLDER.path().join("mini.gguf"),
+        kept.path().join("mini.gguf"),
+    )
+    .unwrap();
+    let flags = [
+        "--chdir",
+        kept.path().to_str().unwrap(),
+        "--kv-disk-dir",
+        "kv",
+        "-n",
+        "2",
+    ];
+    let (child, talk, address) = serve(&flags);
+    let head = "POST /v1/responses HTTP/1.1";
+    let reply = exchange(&address, head, r#"{"input": "Good morning"}"#);
+    let (_, json) = reply.split_once("\r\n\r\n").unwrap();
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    stop(child, talk);
+    let (child, talk, address) = serve(&flags);
+    let head = format!(
+        "GET /v1/responses/{} HTTP/1.1",
+        json["id"].as_str().unwrap()
+    );
+    let again = exchange(&address, &head, "");
+    assert!(again.starts_with("HTTP/1.1 200"), "{again}");
+    assert!(again.contains(json["id"].as_str().unwrap()), "{again}");
+    stop(child, talk);
+    let turns = || fs::read_dir(kept.path().join("kv/turns")).unwrap().count();
+    assert!(turns() > 1);
+    let clear = ["kv", "clear", "--kv-disk-dir", "kv"];
+    assert!(ds4(kept.path(), &clear).status().unwrap().success());
+    assert_eq!(turns(), 1, "its lock alone");
+}
+
 #[test]
 fn keys_come_from_a_file() {
     fs::write(FOLDER.path().join("keys"), "# mine\nopen-sesame\n\n").unwrap();

@@ -7,7 +7,8 @@ use tokio::sync::Semaphore;
 
 use crate::ask::{Ask, Serving};
 use crate::config::Config;
-use crate::dialect::responses::Shelf;
+use crate::dialect::responses::{Kept, Shelf};
+use crate::diary::{Diary, Entry, Reply};
 use crate::error::{ApiError, Kind};
 use crate::grammar::{Shape, Vocabulary};
 use crate::line::Line;
@@ -15,7 +16,7 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::replay::Memory;
-use crate::replay::Replay;
+use crate::replay::{Replay, Said};
 use crate::tenant::Keys;
 use crate::tenant::Tenant;
 use crate::trace::Traces;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) replies: Shelf,
     pub(crate) metrics: Metrics,
     pub(crate) traces: Option<Traces>,
+    /// Where what was said outlives the server.
+    pub(crate) diary: Option<Diary>,
     /// Bytes of bodies there is room for.
     pub(crate) bodies: Arc<Semaphore>,
     ready: OnceLock<Ready>,
@@ -52,18 +55,24 @@ struct Loading {
 }
 
 impl App {
-    pub(crate) fn new(config: Config, log: Log, traces: Option<Traces>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        log: Log,
+        traces: Option<Traces>,
+        diary: Option<Diary>,
+    ) -> Self {
         Self {
             keys: Keys::new(&config.keys),
             bodies: Arc::new(Semaphore::new(config.limits.bodies_bytes)),
-            config,
             log,
-            replay: Replay::default(),
-            replies: Shelf::default(),
+            replay: Replay::new(config.limits.remembered_bytes),
+            replies: Shelf::new(config.limits.remembered_bytes),
             metrics: Metrics::new(),
             traces,
+            diary,
             ready: OnceLock::new(),
             loading: Loading::default(),
+            config,
         }
     }
 
@@ -71,12 +80,67 @@ impl App {
     pub(crate) fn ready(&self, model: Model) {
         let slots = model.engine().limits().slots;
         let line = Line::new(slots, self.config.limits.waiting);
+        self.recall(&model);
         // A second model would answer under the first one's name; there is none.
         let _ = self.ready.set(Ready {
             model,
             line,
             vocabulary: OnceLock::new(),
         });
+    }
+
+    /// What was said before the server was started.
+    fn recall(&self, model: &Model) {
+        let Some(diary) = &self.diary else {
+            return;
+        };
+        for dated in diary.begin(model.engine().identity().0) {
+            match dated.entry {
+                Entry::Turn(said) => self.replay.keep(dated.tenant, said),
+                Entry::Reply(reply) => {
+                    let before = reply.before.as_deref();
+                    let found = before.map(|id| self.replies.find(dated.tenant, id));
+                    // Without the beginning of its conversation it says something else.
+                    if let Some(before) = found.map_or(Some(None), |found| found.map(Some)) {
+                        let kept = Kept::new(before, reply.input, reply.output, reply.reply);
+                        self.replies.keep(dated.tenant, &reply.id, kept);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Remembers a turn.
+    pub(crate) fn remember(&self, tenant: Tenant, said: Said) {
+        let said = Arc::new(said);
+        self.replay.keep(tenant, Arc::clone(&said));
+        if let Some(diary) = &self.diary {
+            diary.keep(tenant, Entry::Turn(said));
+        }
+    }
+
+    /// Keeps a reply to go on from.
+    pub(crate) fn keep(&self, tenant: Tenant, id: &str, kept: Kept) {
+        if let Some(diary) = &self.diary {
+            let reply = Reply {
+                id: id.to_owned(),
+                before: kept.before_id(),
+                input: kept.input.clone(),
+                output: kept.output.clone(),
+                reply: kept.reply.clone(),
+            };
+            diary.keep(tenant, Entry::Reply(reply));
+        }
+        self.replies.keep(tenant, id, kept);
+    }
+
+    /// Forgets a reply. Whether there was one.
+    pub(crate) fn forget(&self, tenant: Tenant, id: &str) -> bool {
+        let is_known = self.replies.forget(tenant, id);
+        if let Some(diary) = self.diary.as_ref().filter(|_| is_known) {
+            tokio::task::block_in_place(|| diary.erase(tenant, id));
+        }
+        is_known
     }
 
     pub(crate) fn progress(&self, done: u64, total: u64) {

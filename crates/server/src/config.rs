@@ -35,12 +35,23 @@ pub struct Config {
     pub share_prefixes: bool,
     /// Where to write what every request became.
     pub trace: Option<PathBuf>,
+    /// Where what was said outlives the server.
+    pub keep: Option<Keep>,
     /// What the model shall say, for tests.
     pub script: Option<Script>,
     /// How much is taken.
     pub limits: Limits,
     /// How long things may take.
     pub patience: Patience,
+}
+
+/// Where turns and replies are kept over a restart.
+#[derive(Clone, Debug)]
+pub struct Keep {
+    /// The folder, made if need be.
+    pub folder: PathBuf,
+    /// Most bytes in it.
+    pub bytes: u64,
 }
 
 /// How much is taken from a client.
@@ -70,6 +81,8 @@ pub struct Limits {
     pub choices: u32,
     /// Requests that may wait for a slot.
     pub waiting: usize,
+    /// Bytes of turns that can be repeated, and as many of replies that can be gone on from.
+    pub remembered_bytes: usize,
 }
 
 /// How long things may take.
@@ -103,6 +116,7 @@ impl Default for Config {
             live_calls: false,
             share_prefixes: false,
             trace: None,
+            keep: None,
             script: None,
             limits: Limits::default(),
             patience: Patience::default(),
@@ -125,6 +139,7 @@ impl Default for Limits {
             stop_bytes: 1024,
             choices: 8,
             waiting: 64,
+            remembered_bytes: 256 << 20,
         }
     }
 }

@@ -248,7 +248,7 @@ impl Job {
             signature: Some(answer.signature.clone()),
             before,
         };
-        self.app.replay.keep(self.tenant, said);
+        self.app.remember(self.tenant, said);
     }
 }
 

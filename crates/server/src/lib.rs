@@ -15,7 +15,7 @@
 //! | `line`, `sessions`, `pump` | a slot, a session, the bridge from the blocking engine |
 //! | `job`, `answer`, `voice` | one request under way |
 //! | `grammar` | answers that must have a shape |
-//! | `replay` | what was said, so that the next request continues it |
+//! | `replay`, `diary` | what was said, so that the next request continues it; over a restart too |
 //! | `log`, `metrics`, `trace`, `pages` | what operators see |
 //! | `page` | the chat page, files and all |
 
@@ -30,6 +30,7 @@ mod config;
 mod conversation;
 mod converse;
 mod dialect;
+mod diary;
 mod error;
 mod fields;
 mod grammar;
@@ -57,7 +58,7 @@ mod voice;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -65,10 +66,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::app::App;
+use crate::diary::Diary;
 use crate::log::Log;
 use crate::trace::Traces;
 
-pub use config::{Config, Limits, Patience};
+pub use config::{Config, Keep, Limits, Patience};
 pub use model::Model;
 pub use script::Script;
 
@@ -92,6 +94,14 @@ pub enum ServeError {
     /// No folder for traces.
     #[error("cannot make the folder of traces {}", folder.display())]
     Trace {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No folder for what was said.
+    #[error("cannot keep what was said in {}", folder.display())]
+    Keep {
         /// The folder.
         folder: PathBuf,
         /// Why not.
@@ -135,6 +145,14 @@ pub fn request_prompt(path: &str, body: &str) -> Result<String, String> {
         .filter(control)
         .map(|segment| segment.text)
         .collect())
+}
+
+/// Removes what [`Config::keep`] has left in a folder: how many files, and their bytes.
+///
+/// # Errors
+/// If the system refuses.
+pub fn forget(folder: &Path) -> io::Result<(usize, u64)> {
+    diary::clear(folder)
 }
 
 /// A bound server. Its model comes later.
@@ -186,9 +204,18 @@ impl Server {
             Traces::new(folder).map_err(refused)
         });
         let traces = traces.transpose()?;
+        let log = Log::new(log);
+        let diary = config.keep.as_ref().map(|keep| {
+            let refused = |source| ServeError::Keep {
+                folder: keep.folder.clone(),
+                source,
+            };
+            Diary::new(&keep.folder, keep.bytes, log.clone()).map_err(refused)
+        });
+        let diary = diary.transpose()?;
         Ok(Self {
             address: listener.local_addr().map_err(refused)?,
-            app: Arc::new(App::new(config, Log::new(log), traces)),
+            app: Arc::new(App::new(config, log, traces, diary)),
             listener,
         })
     }
@@ -224,6 +251,9 @@ impl Server {
         });
         // What still runs is dropped, which cancels it.
         runtime.shutdown_timeout(Duration::from_secs(2));
+        if let Some(diary) = &self.app.diary {
+            diary.end();
+        }
         drained
     }
 }

@@ -19,9 +19,8 @@ use ds4_prompt::{CutKind, Special, TokenCut, TokenId, Tokenizer, Tokens};
 use crate::dialect::responses::{Kept, Shelf};
 use crate::tenant::Tenant;
 
-/// Turns kept, and bytes of all of them.
+/// Turns kept.
 const MOST_TURNS: usize = 50_000;
-const MOST_BYTES: usize = 256 << 20;
 
 /// A finished turn.
 #[derive(Debug)]
@@ -48,6 +47,16 @@ impl Place {
     /// The place after these tokens.
     pub(crate) fn after(ids: &[TokenId]) -> Self {
         Trail::default().up_to(ids, ids.len())
+    }
+
+    /// The place of this name.
+    pub(crate) fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its name.
+    pub(crate) fn bytes(self) -> [u8; 32] {
+        self.0
     }
 }
 
@@ -77,8 +86,12 @@ enum Key {
 }
 
 /// The turns of all tenants, the oldest forgotten first.
-#[derive(Debug, Default)]
-pub(crate) struct Replay(Mutex<Turns>);
+#[derive(Debug)]
+pub(crate) struct Replay {
+    turns: Mutex<Turns>,
+    /// Most bytes of all turns.
+    most: usize,
+}
 
 #[derive(Debug, Default)]
 struct Turns {
@@ -88,16 +101,22 @@ struct Turns {
 }
 
 impl Replay {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            turns: Mutex::default(),
+            most,
+        }
+    }
+
     /// Remembers a turn.
-    pub(crate) fn keep(&self, tenant: Tenant, said: Said) {
-        let said = Arc::new(said);
+    pub(crate) fn keep(&self, tenant: Tenant, said: Arc<Said>) {
         let mut turns = self.turns();
         for key in keys(tenant, &said) {
             turns.by_key.insert(key, Arc::clone(&said));
         }
         turns.bytes += size(&said);
         turns.order.push_back((tenant, said));
-        while turns.order.len() > MOST_TURNS || turns.bytes > MOST_BYTES {
+        while turns.order.len() > MOST_TURNS || turns.bytes > self.most {
             let Some((tenant, oldest)) = turns.order.pop_front() else {
                 break;
             };
@@ -122,7 +141,7 @@ impl Replay {
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -89,7 +89,7 @@ async fn forget(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Response<Body> {
-    match app.replies.forget(caller.tenant, &id) {
+    match app.forget(caller.tenant, &id) {
         true => reply(&json!({"id": id, "object": "response", "deleted": true})),
         false => unknown(&id),
     }

@@ -31,6 +31,11 @@ impl Tenant {
         }
     }
 
+    /// The tenant of this name.
+    pub(crate) fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The whole name.
     pub(crate) fn bytes(self) -> [u8; 32] {
         self.0

@@ -15,6 +15,7 @@ mod guards;
 mod messages;
 mod page;
 mod responses;
+mod restart;
 mod rig;
 mod sdk;
 mod shapes;

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, Options, load_cpu};
+use ds4_engine::{Engine, Options, Store, load_cpu};
 use ds4_gguf::Gguf;
 use ds4_model::Recipe;
 use ds4_model::synthetic::{Synthetic, tiny};
@@ -86,6 +86,11 @@ pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
 
 /// An engine of its own: as many slots as asked for.
 pub(crate) fn engine(slots: usize) -> Engine {
+    engine_with(slots, None)
+}
+
+/// The same, with a place on disk for what is computed.
+pub(crate) fn engine_with(slots: usize, store: Option<Store>) -> Engine {
     let cpu = CpuOptions {
         threads: 1,
         slots,
@@ -96,6 +101,7 @@ pub(crate) fn engine(slots: usize) -> Engine {
     };
     let options = Options {
         context: CONTEXT,
+        store,
         ..Options::default()
     };
     let machine = Box::new(load_cpu(&FILE, cpu).unwrap());

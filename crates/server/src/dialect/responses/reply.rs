@@ -310,18 +310,9 @@ impl Reply {
         if self.is_kept {
             let own = |item: &Value| parse(&item.to_string(), Grammar::Strict).ok();
             let output: Vec<Given> = self.output.iter().filter_map(own).collect();
-            let size = |items: &[Given]| -> usize {
-                items.iter().map(|item| item.to_compact().len() + 64).sum()
-            };
-            let bytes = size(&self.input) + 2 * size(&output) + 1024;
-            let kept = Kept {
-                before: self.before.take(),
-                input: std::mem::take(&mut self.input),
-                output,
-                reply: self.reply.clone(),
-                bytes,
-            };
-            self.app.replies.keep(self.tenant, &self.id, kept);
+            let input = std::mem::take(&mut self.input);
+            let kept = Kept::new(self.before.take(), input, output, self.reply.clone());
+            self.app.keep(self.tenant, &self.id, kept);
         }
     }
 }

@@ -11,7 +11,6 @@ use ds4_prompt::json::Value;
 use crate::tenant::Tenant;
 
 const MOST_REPLIES: usize = 10_000;
-const MOST_BYTES: usize = 256 << 20;
 
 /// A kept reply.
 #[derive(Debug)]
@@ -22,10 +21,36 @@ pub(crate) struct Kept {
     /// The reply as it was given.
     pub(crate) reply: serde_json::Value,
     /// How much of the shelf it takes, about.
-    pub(crate) bytes: usize,
+    bytes: usize,
 }
 
 impl Kept {
+    pub(crate) fn new(
+        before: Option<Arc<Self>>,
+        input: Vec<Value>,
+        output: Vec<Value>,
+        reply: serde_json::Value,
+    ) -> Self {
+        let size = |items: &[Value]| -> usize {
+            items.iter().map(|item| item.to_compact().len() + 64).sum()
+        };
+        // The reply says the output once more.
+        let bytes = size(&input) + 2 * size(&output) + 1024;
+        Self {
+            before,
+            input,
+            output,
+            reply,
+            bytes,
+        }
+    }
+
+    /// The id of the reply before it.
+    pub(crate) fn before_id(&self) -> Option<String> {
+        let before = self.before.as_ref()?.reply.get("id")?;
+        before.as_str().map(str::to_owned)
+    }
+
     /// Everything said so far, in order.
     pub(crate) fn items(self: &Arc<Self>) -> Vec<Value> {
         let mut chain = vec![Arc::clone(self)];
@@ -54,8 +79,12 @@ impl Drop for Kept {
 }
 
 /// The replies of all tenants.
-#[derive(Debug, Default)]
-pub(crate) struct Shelf(Mutex<Replies>);
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    replies: Mutex<Replies>,
+    /// Most bytes of all replies.
+    most: usize,
+}
 
 #[derive(Debug, Default)]
 struct Replies {
@@ -65,13 +94,20 @@ struct Replies {
 }
 
 impl Shelf {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            replies: Mutex::default(),
+            most,
+        }
+    }
+
     pub(crate) fn keep(&self, tenant: Tenant, id: &str, kept: Kept) {
         let mut replies = self.replies();
         replies.bytes += kept.bytes;
         let key = (tenant, id.to_owned());
         replies.by_id.insert(key.clone(), Arc::new(kept));
         replies.order.push_back(key);
-        while replies.order.len() > MOST_REPLIES || replies.bytes > MOST_BYTES {
+        while replies.order.len() > MOST_REPLIES || replies.bytes > self.most {
             let Some(oldest) = replies.order.pop_front() else {
                 break;
             };
@@ -104,7 +140,7 @@ impl Shelf {
     }
 
     fn replies(&self) -> MutexGuard<'_, Replies> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
