@@ -61,6 +61,20 @@ impl Model {
             Self::Wide => panic!("there is no trace of this model"),
         }
     }
+
+    /// The same of each block alone, fed with its synthetic streams, with the model's roundings:
+    /// `"rounded"` as the reference rounds, `"packed"` with the rotary channels of latent rows in
+    /// BF16 besides, as packed rows hold them.
+    ///
+    /// # Panics
+    /// For [`Model::Wide`], which has none.
+    pub fn blocks_trace(self) -> Value {
+        match self {
+            Self::Tiny => parse(include_bytes!("../golden/tiny/blocks_trace.json.gz")),
+            Self::Mini => parse(include_bytes!("../golden/mini/blocks_trace.json.gz")),
+            Self::Wide => panic!("there is no trace of this model"),
+        }
+    }
 }
 
 fn parse(gz: &[u8]) -> Value {

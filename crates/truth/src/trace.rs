@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ds4_model::kv::{PAGE_TOKENS, RowFormat};
+use ds4_model::kv::PAGE_TOKENS;
 use ds4_model::probe::{Call, Probe, Probed};
-use ds4_model::{Backend, Frequencies, Outputs, Ratio, RopeTable, rope};
+use ds4_model::{Backend, Frequencies, Outputs, Ratio, RopeTable, Rounding, RowCodec, rope};
 use serde_json::Value;
 
 use crate::Rig;
 use crate::check::nan_is_far;
-use crate::golden::{floats, list};
+use crate::golden::{Block, floats, list};
 
 /// Intermediates of one layer, by the names the goldens give them.
 pub type Layer = BTreeMap<&'static str, Vec<f32>>;
@@ -79,59 +79,100 @@ impl<B: Backend> Probe<B> for Witness {
 impl<B: Backend<Error: std::fmt::Debug>> Rig<Probed<B, Witness>> {
     /// The intermediates of the last of these tokens, in slot 0. The tokens before it are run
     /// `chunk` a step.
-    ///
-    /// # Panics
-    /// If the backend's rows are not floats: rows are compared as well.
     pub fn trace(&mut self, tokens: &[u32], chunk: usize) -> Vec<Layer> {
-        assert_eq!(self.backend.geometry().format, RowFormat::F32);
         let (last, before) = tokens.split_last().unwrap();
         self.clear(0);
         self.prompt(0, before, chunk);
+        let at = before.len() as u32;
+        self.watch(|rig| {
+            rig.step(&[(0, at, &[*last], Outputs::None)]);
+        });
+        self.finish(0, tokens.len())
+    }
+
+    /// The same of a block alone that is fed its streams; `fill` puts streams into a buffer.
+    pub fn trace_block(
+        &mut self,
+        block: &Block,
+        tokens: &[u32],
+        fill: impl Fn(&mut B::Buffer, &[f32]),
+    ) -> Layer {
+        let (last, before) = tokens.split_last().unwrap();
+        let width = self.shape().stream_width();
+        let streams = block.streams(self.shape());
+        let (old, new) = streams.split_at(before.len() * width);
+        let at = before.len() as u32;
+        self.clear(0);
+        self.begin(&[(0, 0, before, Outputs::None)]);
+        fill(&mut self.scratch.streams, old);
+        self.layer(block.layer);
+        self.begin(&[(0, at, &[*last], Outputs::None)]);
+        fill(&mut self.scratch.streams, &new[..width]);
+        self.watch(|rig| rig.layer(block.layer));
+        self.finish(block.layer, tokens.len())
+            .pop()
+            .expect("one layer was run")
+    }
+
+    /// Runs something whose intermediates are noted.
+    fn watch(&mut self, run: impl FnOnce(&mut Self)) {
         self.backend.probe = Witness {
             is_watching: true,
             ..Witness::default()
         };
-        let at = before.len() as u32;
-        self.step(&[(0, at, &[*last], Outputs::None)]);
+        run(self);
+    }
+
+    /// What was noted of the layers from `first` on, with what no operation shows.
+    fn finish(&mut self, first: usize, tokens: usize) -> Vec<Layer> {
         let mut layers = std::mem::take(&mut self.backend.probe).layers;
-        self.note_latents(&mut layers, at);
-        self.note_scores(&mut layers, tokens.len());
-        self.turn_heads(&mut layers, at);
+        let at = tokens as u32 - 1;
+        self.note_latents(&mut layers, first, at);
+        self.note_scores(&mut layers, first, tokens);
+        self.turn_heads(&mut layers, first, at);
         layers
     }
 
+    fn codec(&self) -> RowCodec {
+        RowCodec::new(self.backend.geometry(), Rounding::Model)
+    }
+
     /// The latent rows of position `at`, the last of a frontier.
-    fn note_latents(&mut self, layers: &mut [Layer], at: u32) {
+    fn note_latents(&mut self, layers: &mut [Layer], first: usize, at: u32) {
         let mut frontier = Vec::new();
         self.backend
             .save_frontier(0, at + 1, &mut frontier)
             .unwrap();
-        let g = self.backend.geometry();
+        let (codec, g) = (self.codec(), self.backend.geometry());
         let (row, rows) = (g.latent_bytes, g.window_before(at + 1).len());
         for (number, layer) in layers.iter_mut().enumerate() {
-            let place = 8 + (number * rows + rows - 1) * row;
-            layer.insert("kv", floats_of(&frontier[place..place + row]));
+            let place = 8 + ((first + number) * rows + rows - 1) * row;
+            let mut values = vec![0.0; self.shape().head_width];
+            codec.read_latent(&frontier[place..place + row], &mut values);
+            layer.insert("kv", values);
         }
     }
 
     /// The scores of the index rows: no operation shows them, but what they are made of.
-    fn note_scores(&mut self, layers: &mut [Layer], tokens: usize) {
+    fn note_scores(&mut self, layers: &mut [Layer], first: usize, tokens: usize) {
         let mut pages = Vec::new();
         for page in self.pages(0).to_vec() {
             let mut bytes = Vec::new();
             self.backend.save_page(page, &mut bytes).unwrap();
             pages.push(bytes);
         }
-        let g = self.backend.geometry();
+        let (codec, g) = (self.codec(), self.backend.geometry());
         let (d, heads) = (self.shape().index_width, self.shape().index_heads);
         let scale = 1.0 / ((d * heads) as f32).sqrt();
-        for (layer, at) in layers.iter_mut().zip(&g.layers) {
+        for (layer, at) in layers.iter_mut().zip(&g.layers[first..]) {
             let Some(q) = layer.get("index_q") else {
                 continue;
             };
             let score = |row: usize| {
                 let place = at.index + row % at.rows * g.index_bytes;
-                let key = floats_of(&pages[row * 4 / PAGE_TOKENS][place..place + g.index_bytes]);
+                let bytes = &pages[row * 4 / PAGE_TOKENS][place..place + g.index_bytes];
+                let mut key = vec![0.0; d];
+                codec.read_index(bytes, &mut key);
                 let dots = q.chunks_exact(d).map(|q| {
                     let dot: f32 = q.iter().zip(&key).map(|(q, k)| q * k).sum();
                     dot.max(0.0)
@@ -145,11 +186,13 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<Probed<B, Witness>> {
     }
 
     /// The goldens have the heads as attention leaves them, before their rope is taken back.
-    fn turn_heads(&mut self, layers: &mut [Layer], at: u32) {
+    fn turn_heads(&mut self, layers: &mut [Layer], first: usize, at: u32) {
         let shape = self.shape();
         let frequencies = Frequencies::new(&shape.rope, shape.rotary);
         let mut angles = vec![(1.0, 0.0); shape.rotary / 2];
-        for (layer, ratio) in layers.iter_mut().zip(&shape.ratios) {
+        // A draft block, which follows the last layer, has a window alone.
+        let ratios = shape.ratios.iter().chain([&Ratio::None]);
+        for (layer, ratio) in layers.iter_mut().zip(ratios.skip(first)) {
             let table = match ratio {
                 Ratio::None => RopeTable::Window,
                 _ => RopeTable::Compressed,
@@ -212,9 +255,4 @@ fn distance(found: &[f64], golden: &Value) -> f64 {
         return f64::INFINITY;
     }
     farthest(found, &golden) / (squares(&golden).sqrt() / root).max(1.0)
-}
-
-fn floats_of(bytes: &[u8]) -> Vec<f32> {
-    let words = bytes.as_chunks::<4>().0.iter();
-    words.map(|word| f32::from_le_bytes(*word)).collect()
 }
