@@ -2,88 +2,44 @@
 //!
 //! Both talk to the engine thread through one bounded queue. A call never waits for room in it (a
 //! full queue is an error, so that the caller can say so), and waits for its answer no longer than
-//! one step, for a snapshot some more. Cancelling and dropping go around the queue: they set a flag that the engine thread
-//! looks at in every turn.
+//! one step, for a snapshot some more. Cancelling and dropping go around the queue: they set a flag
+//! that the engine thread looks at in every turn.
+//!
+//! | file | what |
+//! |---|---|
+//! | `engine/options.rs` | how an engine is set up |
+//! | `engine/session.rs` | the handle of one session |
+//! | `engine/status.rs` | what both say of themselves |
+//! | `engine/commands.rs` | how handles reach the engine thread |
+
+mod commands;
+mod options;
+mod session;
+mod status;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Release;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use ds4_model::KvGeometry;
 use ds4_model::kv::PAGE_TOKENS;
 use ds4_prompt::Tokenizer;
-use ds4_prompt::dsml::Reader;
 use ds4_store::files::System;
 use ds4_store::{Disk, Report, Scope, Tenant, disk};
 
 use crate::error::{EngineError, RequestError};
 use crate::event::{Event, Gone, Reply, SessionId};
-use crate::generation::Generation;
 use crate::machine::{Identity, Limits, Machine};
-use crate::outlet::Outlet;
-use crate::pages::Charge;
-use crate::request::{Request, Scoring};
 use crate::restoring::Restorer;
 use crate::scheduler::Scheduler;
 use crate::snapshot::{Expected, Parts};
 
-/// How an engine behaves.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Most tokens of a session, prompt and answer together.
-    pub context: usize,
-    /// Most sessions, idle ones included.
-    pub sessions: usize,
-    /// Commands that may wait.
-    pub queue: usize,
-    /// How long a step may take while somebody waits for a next token: bounds how much of a prompt
-    /// it holds.
-    pub between_tokens: Duration,
-    /// How long a step may take otherwise: bounds how long a cancellation takes.
-    pub longest_step: Duration,
-    /// Most frontiers a session keeps, 4 to 6 MB each for the large models.
-    pub frontiers: usize,
-    /// Tokens after which one is kept, whatever happens.
-    pub frontier_tokens: u32,
-    /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`]. Their pages take
-    /// what no session needs.
-    pub kept_bytes: u64,
-    /// Where they are kept when the process is gone, if anywhere.
-    pub store: Option<Store>,
-}
-
-/// A directory for pages and frontiers that outlive the process. Several processes, and several
-/// models, may share one. `docs/formats/kv-store.md` says what lies there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The directory; made if it is not there, for its owner alone.
-    pub dir: PathBuf,
-    /// Most bytes in it. What saves the least prefill per byte lately goes first.
-    pub bytes: u64,
-    /// Bytes of the medium that are left free.
-    pub free: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            context: 1 << 15,
-            sessions: 64,
-            queue: 256,
-            between_tokens: Duration::from_millis(200),
-            longest_step: Duration::from_secs(1),
-            frontiers: 16,
-            frontier_tokens: 4096,
-            kept_bytes: 1 << 30,
-            store: None,
-        }
-    }
-}
+pub use options::{Options, Store};
+pub use session::Session;
+pub use status::{Rewind, SessionStatus, Status};
 
 /// A loaded model with its engine thread. Clones are the same engine; the last one to go stops and
 /// joins the thread.
@@ -102,64 +58,6 @@ struct Inner {
     restorer: Option<Restorer>,
 }
 
-/// How an engine is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Open sessions.
-    pub sessions: usize,
-    /// Generations under way.
-    pub running: usize,
-    /// Generations in line.
-    pub waiting: usize,
-    /// Bytes of KV pages that no session holds and nobody was promised.
-    pub free_bytes: u64,
-    /// Those of them that are kept for sessions to come, until somebody needs the room.
-    pub idle_bytes: u64,
-    /// Frontiers kept for sessions to come.
-    pub kept_frontiers: usize,
-    /// Their bytes, with their open pages.
-    pub kept_bytes: u64,
-    /// Bytes promised to generations under way and not used yet.
-    pub promised_bytes: u64,
-    /// Bytes of all KV pages.
-    pub total_bytes: u64,
-}
-
-/// How a session is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionStatus {
-    /// The tokens that are computed.
-    pub tokens: Vec<u32>,
-    /// Positions it can go back to without computing anything, ascending, besides 0 and where it
-    /// is.
-    pub kept: Vec<u32>,
-    /// Pages it holds.
-    pub pages: Charge,
-    /// Bytes of its kept frontiers.
-    pub frontier_bytes: u64,
-    /// Is a generation under way or in line?
-    pub is_generating: bool,
-}
-
-/// Where a rewind led.
-#[must_use = "after a short rewind some tokens have to be computed again"]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rewind {
-    /// To where it was wanted.
-    Exact {
-        /// The position.
-        at: u32,
-    },
-    /// To the deepest kept frontier before that. The tokens in between are computed again by the
-    /// next prompt.
-    Short {
-        /// The position.
-        at: u32,
-        /// The position wanted.
-        wanted: u32,
-    },
-}
-
 impl Engine {
     /// Starts the engine thread over a loaded model. Text is read with `tokenizer`, if there is
     /// one.
@@ -172,7 +70,7 @@ impl Engine {
         options: Options,
     ) -> Result<Self, EngineError> {
         let limits = machine.limits();
-        check(&options, limits)?;
+        options.check(limits)?;
         let (commands, events) = sync_channel(options.queue);
         let stop = Arc::<AtomicBool>::default();
         let disk = options
@@ -355,12 +253,6 @@ impl Engine {
         restorer.map(|restorer| restorer.disk.report())
     }
 
-    /// Puts an event into the queue, waiting for room.
-    pub(crate) fn send(&self, event: Event) -> Result<(), EngineError> {
-        let sent = self.0.commands.send(event);
-        sent.map_err(|_| EngineError::Stopped)
-    }
-
     /// Ends all generations and joins the engine thread. Every handle gets [`EngineError::Stopped`]
     /// from then on.
     pub fn shutdown(&self) {
@@ -386,11 +278,6 @@ impl Engine {
         }
     }
 
-    /// Makes the engine thread look at its flags. A full queue means that it is about to.
-    pub(crate) fn wake(&self) {
-        let _ = self.0.commands.try_send(Event::Wake);
-    }
-
     fn open(
         &self,
         event: impl FnOnce(Gone, Reply<SessionId>) -> Event,
@@ -403,20 +290,6 @@ impl Engine {
             gone,
             cached: 0,
         })
-    }
-
-    fn call<T>(&self, event: impl FnOnce(Reply<T>) -> Event) -> Result<T, EngineError> {
-        let (reply, answer) = sync_channel(1);
-        self.0
-            .commands
-            .try_send(event(reply))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => EngineError::Busy {
-                    waiting: self.0.options.queue,
-                },
-                TrySendError::Disconnected(_) => EngineError::Stopped,
-            })?;
-        answer.recv().unwrap_or(Err(EngineError::Stopped))
     }
 }
 
@@ -468,142 +341,3 @@ fn open_disk(store: &Store, commands: SyncSender<Event>) -> Result<Disk, EngineE
 
 /// Records that may wait to be written: some 30 MB of the large models.
 const QUEUE: usize = 16;
-
-/// Options that go with the machine.
-fn check(options: &Options, limits: Limits) -> Result<(), EngineError> {
-    let refuse = |field, value, expected| {
-        Err(EngineError::Options {
-            field,
-            value,
-            expected,
-        })
-    };
-    if !(2..=limits.context).contains(&options.context) {
-        let expected = format!("2 to {}, the model's longest context", limits.context);
-        return refuse("context", options.context, expected);
-    }
-    if options.sessions == 0 {
-        return refuse("sessions", 0, "at least 1".into());
-    }
-    if options.queue == 0 {
-        return refuse("queue", 0, "at least 1".into());
-    }
-    // Every slot may decode at once, and a prompt wants a row besides.
-    let most = limits.max_outputs.min(limits.max_rows);
-    if limits.slots == 0 || limits.slots > most {
-        let expected = format!("1 to {most}, the rows with logits of a step");
-        return refuse("slots", limits.slots, expected);
-    }
-    Ok(())
-}
-
-/// One timeline of tokens. Dropping it gives its memory back, or leaves it to others.
-#[derive(Debug)]
-pub struct Session {
-    engine: Engine,
-    id: SessionId,
-    gone: Gone,
-    cached: u32,
-}
-
-impl Session {
-    /// The engine it runs on.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// Tokens that were computed already when [`Engine::resume`] made it.
-    pub fn cached(&self) -> u32 {
-        self.cached
-    }
-
-    /// Begins a generation: computes what is new of the prompt, then samples. What the session has
-    /// computed beyond the tokens it shares with the prompt is forgotten.
-    ///
-    /// # Errors
-    /// If the request cannot be served, the session is at work, or the engine busy. Whether there
-    /// is memory for it is known when it is its turn: then the stream ends with an error.
-    pub fn generate(&self, request: Request) -> Result<Generation, EngineError> {
-        self.check(&request)?;
-        let reader = request.reading.as_ref().map(Reader::new);
-        let (outlet, messages, signals) = Outlet::new();
-        self.engine.call(|reply| Event::Generate {
-            session: self.id,
-            request: Box::new(request),
-            outlet,
-            reply,
-        })?;
-        let engine = self.engine.clone();
-        Ok(Generation::new(messages, signals, engine, reader))
-    }
-
-    /// Goes back to position `to`, or to the deepest kept frontier before it: at cuts of the
-    /// prompt, ends of turns, and every so many tokens. Where it is now and the beginning are
-    /// always possible.
-    ///
-    /// # Errors
-    /// If the session is at work, or the engine busy.
-    pub fn rewind(&self, to: u32) -> Result<Rewind, EngineError> {
-        self.engine.call(|reply| Event::Rewind {
-            session: self.id,
-            to,
-            reply,
-        })
-    }
-
-    /// A second session that goes on from what is computed of this one. Both see the same pages;
-    /// only the open one will be copied.
-    ///
-    /// # Errors
-    /// If there are too many sessions, no page for the copy, or the engine is busy.
-    pub fn fork(&self) -> Result<Self, EngineError> {
-        self.engine.open(|gone, reply| Event::Fork {
-            session: self.id,
-            gone,
-            reply,
-        })
-    }
-
-    /// What is computed, as bytes that [`Engine::restore`] takes. Others go on meanwhile: a few pages
-    /// are copied between two steps.
-    ///
-    /// # Errors
-    /// If the engine is busy, or the device failed.
-    pub fn snapshot(&self) -> Result<Vec<u8>, EngineError> {
-        let copied = self.engine.call(|reply| Event::Snapshot {
-            session: self.id,
-            reply,
-        })?;
-        Ok(copied.seal())
-    }
-
-    /// How the session is doing.
-    ///
-    /// # Errors
-    /// If the engine is busy.
-    pub fn status(&self) -> Result<SessionStatus, EngineError> {
-        self.engine.call(|reply| Event::Describe {
-            session: self.id,
-            reply,
-        })
-    }
-
-    fn check(&self, request: &Request) -> Result<(), RequestError> {
-        self.engine
-            .check_prompt(&request.prompt, request.max_tokens > 0)?;
-        if request.reading.is_some() && self.engine.tokenizer().is_none() {
-            return Err(RequestError::NoTokenizer);
-        }
-        if request.grammar.is_some() && request.scoring != Scoring::Off {
-            return Err(RequestError::GrammarWhileScoring);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.gone.store(true, Release);
-        self.engine.wake();
-    }
-}
