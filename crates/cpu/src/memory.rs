@@ -4,7 +4,12 @@ use std::ops::Range;
 
 use ds4_model::{Backend, KvGeometry, Misuse, Plan, RopeTable, RowSet};
 
+use crate::share::Shared;
 use crate::{Buffer, Cpu, Error, Picks, compress};
+
+/// Bytes of a page that one worker copies: the first time a page is written, the system finding
+/// memory for it takes several times as long as the copy, and workers share that.
+const PART: usize = 1 << 17;
 
 impl Backend for Cpu {
     fn geometry(&self) -> &KvGeometry {
@@ -84,16 +89,23 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), Error> {
         let range = self.page(page)?;
-        out.extend_from_slice(&self.memory.arena[range]);
+        Misuse::size("page", out.len(), range.len())?;
+        out.copy_from_slice(&self.memory.arena[range]);
         Ok(())
     }
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), Error> {
         let range = self.page(page)?;
         Misuse::size("page", bytes.len(), range.len())?;
-        self.memory.arena[range].copy_from_slice(bytes);
+        let page = Shared::new(&mut self.memory.arena[range]);
+        self.pool.run(bytes.len().div_ceil(PART), |_, task| {
+            let begin = task * PART;
+            let part = begin..bytes.len().min(begin + PART);
+            // SAFETY: every task has a part of its own.
+            unsafe { page.part(part.clone()) }.copy_from_slice(&bytes[part]);
+        });
         Ok(())
     }
 

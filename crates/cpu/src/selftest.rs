@@ -297,11 +297,12 @@ impl Comparing {
             other.note("window and sums", bytes_apart(&found, &truth));
             other.cpu.load_frontier(0, tokens, &truth)?;
         }
+        let page_bytes = plain.geometry().page_bytes;
         for page in 0..pages {
-            truth.clear();
+            truth.resize(page_bytes, 0);
             plain.save_page(page, &mut truth)?;
             for other in &mut self.others {
-                let mut found = Vec::new();
+                let mut found = vec![0; page_bytes];
                 other.cpu.save_page(page, &mut found)?;
                 other.note("pages", bytes_apart(&found, &truth));
                 other.cpu.load_page(page, &truth)?;

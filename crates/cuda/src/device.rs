@@ -6,6 +6,8 @@
 //! Kernels get plain addresses; that they lie inside allocations is the duty of the operations,
 //! whose sizes all come from the model's shape and from plans checked by `begin`.
 
+mod pinned;
+
 use std::ffi::{CStr, CString, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,7 @@ use cudarc::driver::{CudaContext, CudaStream, result, sys};
 
 use crate::Error;
 use crate::queue::{List, MOST_ARGS};
+pub(crate) use pinned::Pinned;
 
 /// The embedded kernels; empty when nvcc was not found.
 static FATBIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ds4.fatbin"));
@@ -158,7 +161,7 @@ impl Device {
         self.stream.synchronize().map_err(Error::of("a kernel"))
     }
 
-    fn bind(&self) -> Result<(), Error> {
+    pub(crate) fn bind(&self) -> Result<(), Error> {
         self.context
             .bind_to_thread()
             .map_err(Error::of("cuCtxSetCurrent"))
@@ -538,7 +541,8 @@ impl Mem {
         }
         self.device.flush()?;
         let stream = self.device.stream.cu_stream();
-        // SAFETY: the range was checked; pageable memory is read before the call returns.
+        // SAFETY: the range was checked; pageable memory is read before the call returns, and who
+        // gives memory that is not waits.
         unsafe { result::memcpy_htod_async(self.ptr.0 + at as u64, values, stream) }
             .map_err(Error::of("cuMemcpyHtoDAsync"))
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use ds4_model::kv::SUM_FLOATS;
 use ds4_model::{
-    Backend, KvGeometry, Misuse, Plan, Ratio, Rounding, RowFormat, RowSet, Run, Shape,
+    Backend, HostBlock, HostMemory, KvGeometry, Misuse, Plan, Ratio, Rounding, RowFormat, RowSet,
+    Run, Shape,
 };
 
-use crate::device::{Device, Mem};
+use crate::device::{Device, Mem, Pinned};
 use crate::kernels::SOME;
 use crate::{Buffer, Cuda, Error, Options, Picks, layout};
 
@@ -286,17 +287,26 @@ impl Backend for Cuda {
         self.memory.arena.copy_within(from, to, bytes)
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), Error> {
         let at = self.memory.page(page)?;
-        let start = out.len();
-        out.resize(start + self.memory.geometry.page_bytes, 0);
-        self.memory.arena.read(at, &mut out[start..])
+        Misuse::size("page", out.len(), self.memory.geometry.page_bytes)?;
+        self.memory.arena.read(at, out)
+    }
+
+    fn host_memory(&self) -> Option<HostMemory> {
+        let device = Arc::clone(&self.device);
+        Some(Arc::new(move |bytes| {
+            let pinned = Pinned::new(&device, bytes).ok()?;
+            Some(Box::new(pinned) as HostBlock)
+        }))
     }
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), Error> {
         let at = self.memory.page(page)?;
         Misuse::size("page", bytes.len(), self.memory.geometry.page_bytes)?;
-        self.memory.arena.write(at, bytes)
+        self.memory.arena.write(at, bytes)?;
+        // The bytes may be pinned, and are somebody else's when this returns.
+        self.device.wait()
     }
 
     fn save_frontier(&mut self, slot: u32, tokens: u32, out: &mut Vec<u8>) -> Result<(), Error> {

@@ -1,35 +1,39 @@
 //! What it takes to save and to find again what a session computed, at the sizes of Flash.
 //!
-//!     cargo run --release -p ds4-engine --example kv_speed [-- DIR]
+//!     cargo run --release -p ds4-engine --example kv_speed [-- [cuda] [DIR]]
 //!
-//! The machine computes nothing and remembers everything: it has Flash's pages and frontiers, so
-//! what is measured is all that lies between a device and the disk. DIR is where the store goes;
-//! a temporary folder otherwise.
+//! The machine computes nothing and remembers everything: it is a backend with Flash's pages and
+//! frontiers and no weights, so what is measured is all that lies between its memory and the disk.
+//! `cuda` puts it on a card. DIR is where the store goes; a temporary folder otherwise.
 
 #![allow(clippy::print_stdout, reason = "it prints figures")]
 
 use std::error::Error;
+use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use ds4_cpu::Cpu;
+use ds4_cuda::Cuda;
 use ds4_engine::{
     Engine, Identity, Limits, Machine, MachineError, Options, PAGE_TOKENS, Request, Sampling,
     Session, Store, Tenant,
 };
-use ds4_model::kv::{KvGeometry, RowFormat};
-use ds4_model::{Plan, Shape};
+use ds4_model::{Backend, HostMemory, KvGeometry, Plan, Shape};
 use ds4_store::tree::New;
 use ds4_store::{Chain, Kind, Scope, Tree};
 
 /// Tokens of the conversation.
 const TOKENS: usize = 100_000;
 const VOCAB: usize = 1000;
-
-static GEOMETRY: LazyLock<KvGeometry> =
-    LazyLock::new(|| KvGeometry::new(&Shape::flash(), RowFormat::Packed, false));
+const ROWS: usize = 512;
+const OUTPUTS: usize = 8;
+/// Pages that are not zeros.
+const FILLED: u32 = 16;
 
 /// Time that the engine thread spends on copying pages and frontiers.
 #[derive(Default)]
@@ -48,43 +52,27 @@ impl Copying {
     }
 }
 
-struct Memory {
-    arena: Vec<u8>,
-    frontier: Vec<u8>,
+/// A backend that is never asked to compute.
+struct Memory<B> {
+    backend: B,
     logits: Vec<f32>,
     copying: Arc<Copying>,
 }
 
-impl Memory {
-    fn new(copying: Arc<Copying>) -> Self {
-        let pages = TOKENS.div_ceil(PAGE_TOKENS) + 16;
-        // Every byte is written once, so that no page of it is met for the first time later.
-        let arena = (0..pages * GEOMETRY.page_bytes).map(|at| ((at * 31) >> 7) as u8);
-        Self {
-            arena: arena.collect(),
-            frontier: vec![7; GEOMETRY.frontier_bytes(TOKENS)],
-            logits: vec![0.0; VOCAB * 8],
-            copying,
-        }
-    }
-
-    fn page(&mut self, page: u32) -> &mut [u8] {
-        let size = GEOMETRY.page_bytes;
-        &mut self.arena[page as usize * size..][..size]
-    }
-}
-
-impl Machine for Memory {
+impl<B> Machine for Memory<B>
+where
+    B: Backend<Error: Error + Send + Sync + 'static> + Send,
+{
     fn geometry(&self) -> &KvGeometry {
-        &GEOMETRY
+        self.backend.geometry()
     }
 
     fn limits(&self) -> Limits {
         Limits {
-            slots: 4,
-            pages: self.arena.len() / GEOMETRY.page_bytes,
-            max_rows: 4096,
-            max_outputs: 8,
+            slots: self.backend.slots(),
+            pages: self.backend.pages(),
+            max_rows: ROWS,
+            max_outputs: OUTPUTS,
             vocab: VOCAB,
             context: 1 << 20,
         }
@@ -98,41 +86,102 @@ impl Machine for Memory {
         Ok(&self.logits[..VOCAB * plan.outputs().len()])
     }
 
-    fn seat(&mut self, _: u32, _: &[u32], _: u32, _: Option<&[u8]>) -> Result<(), MachineError> {
-        Ok(())
+    fn seat(
+        &mut self,
+        slot: u32,
+        pages: &[u32],
+        tokens: u32,
+        frontier: Option<&[u8]>,
+    ) -> Result<(), MachineError> {
+        let backend = &mut self.backend;
+        let mut seat = || {
+            backend.clear_slot(slot)?;
+            backend.set_pages(slot, pages)?;
+            frontier.map_or(Ok(()), |bytes| backend.load_frontier(slot, tokens, bytes))
+        };
+        self.copying.time(&mut seat).map_err(MachineError::new)
     }
 
-    fn set_pages(&mut self, _: u32, _: &[u32]) -> Result<(), MachineError> {
-        Ok(())
+    fn set_pages(&mut self, slot: u32, pages: &[u32]) -> Result<(), MachineError> {
+        let set = self.backend.set_pages(slot, pages);
+        set.map_err(MachineError::new)
     }
 
     fn copy_page(&mut self, from: u32, to: u32) -> Result<(), MachineError> {
-        let size = GEOMETRY.page_bytes;
-        let from = from as usize * size;
-        self.arena
-            .copy_within(from..from + size, to as usize * size);
-        Ok(())
+        let copied = self.backend.copy_page(from, to);
+        copied.map_err(MachineError::new)
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), MachineError> {
-        let copying = Arc::clone(&self.copying);
-        copying.time(|| out.extend_from_slice(self.page(page)));
-        Ok(())
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), MachineError> {
+        let saved = self.copying.time(|| self.backend.save_page(page, out));
+        saved.map_err(MachineError::new)
+    }
+
+    fn host_memory(&self) -> Option<HostMemory> {
+        self.backend.host_memory()
     }
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), MachineError> {
-        let copying = Arc::clone(&self.copying);
-        copying.time(|| self.page(page).copy_from_slice(bytes));
-        Ok(())
+        let loaded = self.copying.time(|| self.backend.load_page(page, bytes));
+        loaded.map_err(MachineError::new)
     }
 
-    fn frontier(&mut self, _: u32, tokens: u32) -> Result<Vec<u8>, MachineError> {
-        let bytes = GEOMETRY.frontier_bytes(tokens as usize);
-        Ok(self.copying.time(|| self.frontier[..bytes].to_vec()))
+    fn frontier(&mut self, slot: u32, tokens: u32) -> Result<Vec<u8>, MachineError> {
+        let mut out = Vec::new();
+        let save = || self.backend.save_frontier(slot, tokens, &mut out);
+        self.copying.time(save).map_err(MachineError::new)?;
+        Ok(out)
     }
 }
 
-fn start(dir: &Path, copying: &Arc<Copying>) -> Result<Engine, Box<dyn Error>> {
+/// The memory of a process that was just started.
+fn memory(is_cuda: bool, copying: Arc<Copying>) -> Result<Box<dyn Machine>, Box<dyn Error>> {
+    fn filled<B>(mut backend: B, copying: Arc<Copying>) -> Result<Box<dyn Machine>, Box<dyn Error>>
+    where
+        B: Backend<Error: Error + Send + Sync + 'static> + Send + 'static,
+    {
+        // Some pages are written, so that what is saved is not all zeros; most are met for the
+        // first time, as in a process that was just started.
+        let mut bytes = vec![0; backend.geometry().page_bytes];
+        for page in 0..FILLED {
+            let byte =
+                |(at, byte): (usize, &mut u8)| *byte = ((at * 31 + page as usize) >> 7) as u8;
+            bytes.iter_mut().enumerate().for_each(byte);
+            backend.load_page(page, &bytes)?;
+        }
+        Ok(Box::new(Memory {
+            backend,
+            logits: vec![0.0; VOCAB * OUTPUTS],
+            copying,
+        }))
+    }
+    let (slots, pages) = (4, TOKENS.div_ceil(PAGE_TOKENS) + 16);
+    let (max_rows, max_outputs) = (ROWS, OUTPUTS);
+    match is_cuda {
+        false => {
+            let options = ds4_cpu::Options {
+                slots,
+                pages,
+                max_rows,
+                max_outputs,
+                ..Default::default()
+            };
+            filled(Cpu::new(Shape::flash(), options)?, copying)
+        }
+        true => {
+            let options = ds4_cuda::Options {
+                slots,
+                pages,
+                max_rows,
+                max_outputs,
+                ..Default::default()
+            };
+            filled(Cuda::new(Shape::flash(), options)?, copying)
+        }
+    }
+}
+
+fn start(dir: &Path, is_cuda: bool, copying: &Arc<Copying>) -> Result<Engine, Box<dyn Error>> {
     let options = Options {
         context: 1 << 20,
         store: Some(Store {
@@ -142,8 +191,8 @@ fn start(dir: &Path, copying: &Arc<Copying>) -> Result<Engine, Box<dyn Error>> {
         }),
         ..Options::default()
     };
-    let machine = Memory::new(Arc::clone(copying));
-    let engine = Engine::start(Box::new(machine), None, options)?;
+    let machine = memory(is_cuda, Arc::clone(copying))?;
+    let engine = Engine::start(machine, None, options)?;
     engine.stored();
     Ok(engine)
 }
@@ -169,12 +218,14 @@ fn settle(engine: &Engine) -> u64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::tempdir()?;
-    let dir = std::env::args_os().nth(1);
+    let mut words = std::env::args_os().skip(1).peekable();
+    let is_cuda = words.next_if(|word| word == "cuda").is_some();
+    let dir = words.next();
     let dir = dir.map_or_else(|| temporary.path().join("kv"), Into::into);
     let copying = Arc::<Copying>::default();
     let prompt: Vec<u32> = (0..TOKENS).map(|at| (at * 7 % 997) as u32).collect();
 
-    let engine = start(&dir, &copying)?;
+    let engine = start(&dir, is_cuda, &copying)?;
     let session = engine.resume(Tenant::default(), &prompt)?;
     generate(&session, &prompt, 1)?;
     let begun = settle(&engine);
@@ -198,8 +249,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What was answered, and the next question.
     turn.extend([0; 300]);
     turn.push(1);
-    for run in 0..3 {
-        let engine = start(&dir, &copying)?;
+    for run in 0..5 {
+        let plain = read_plainly(&dir)?;
+        let engine = start(&dir, is_cuda, &copying)?;
         copying.take();
         let (begun, cpu) = (Instant::now(), cpu_seconds());
         let session = engine.resume(Tenant::default(), &turn)?;
@@ -207,11 +259,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         let cpu = cpu_seconds().zip(cpu).map(|(now, then)| now - then);
         let mb = session.cached() as f64 * 3514.0 / 1e6;
         println!(
-            "restored, run {run}: {} tokens, {mb:.0} MB in {:.3} s ({:.2} GB/s), processor time of \
-             all threads {:.2} s, {:.0} ms of copies by the engine thread; trouble: {:?}",
+            "restored, run {run}: {} tokens, {mb:.0} MB in {:.3} s ({:.2} GB/s; {:.2} times as long \
+             as reading the files into fresh memory on one thread, {:.3} s), processor time of all \
+             threads {:.2} s, {:.0} ms of copies by the engine thread; trouble: {:?}",
             session.cached(),
             took.as_secs_f64(),
             mb / 1e3 / took.as_secs_f64(),
+            took.as_secs_f64() / plain.as_secs_f64(),
+            plain.as_secs_f64(),
             cpu.unwrap_or(f64::NAN),
             copying.take().as_secs_f64() * 1e3,
             engine.stored().and_then(|report| report.trouble),
@@ -221,10 +276,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// How long it takes to read all pages, one after the other, and do nothing else with them.
+fn read_plainly(dir: &Path) -> Result<Duration, Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut bytes = Vec::with_capacity(1 << 30);
+    for file in fs::read_dir(dir.join("pages"))? {
+        fs::File::open(file?.path())?.read_to_end(&mut bytes)?;
+    }
+    std::hint::black_box(&bytes);
+    Ok(begun.elapsed())
+}
+
 /// Processor time of this process, where the system has a file that says so: on a machine that is
 /// shared it says more than the clock.
 fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let fields = stat.rsplit_once(')')?.1.split_whitespace();
     let ticks: f64 = fields
         .skip(11)

@@ -28,7 +28,7 @@ use ds4_model::KvGeometry;
 use ds4_model::kv::PAGE_TOKENS;
 use ds4_prompt::Tokenizer;
 use ds4_store::files::System;
-use ds4_store::{Disk, Report, Scope, Tenant, disk};
+use ds4_store::{Disk, Pool, Report, Scope, Tenant, disk};
 
 use crate::error::{EngineError, RequestError};
 use crate::event::{Event, Gone, Reply, SessionId};
@@ -78,10 +78,12 @@ impl Engine {
             .as_ref()
             .map(|store| open_disk(store, commands.clone()));
         let disk = disk.transpose()?.map(Arc::new);
+        let pool = pool(&*machine, disk.is_some())?;
         let restorer = disk.clone().map(|disk| Restorer {
             disk,
             geometry: machine.geometry().clone(),
             identity: machine.identity().0,
+            pool: pool.clone(),
         });
         let inner = Inner {
             restorer,
@@ -94,7 +96,7 @@ impl Engine {
             tokenizer: tokenizer.clone(),
             options: options.clone(),
         };
-        let scheduler = Scheduler::new(machine, tokenizer, options, disk);
+        let scheduler = Scheduler::new(machine, tokenizer, options, disk, pool);
         let thread = thread::Builder::new().name("ds4-engine".into());
         let thread = thread
             .spawn(move || scheduler.run(&events, &stop))
@@ -338,6 +340,26 @@ fn open_disk(store: &Store, commands: SyncSender<Event>) -> Result<Disk, EngineE
     };
     Ok(Disk::open(options, Box::new(System), wake)?)
 }
+
+/// Memory that pages go through on their way between device and disk: blocks that are used again
+/// and again, from the device where it has a better kind, fetched in the background.
+fn pool(machine: &dyn Machine, is_used: bool) -> Result<Pool, EngineError> {
+    let bytes = machine.geometry().page_bytes;
+    let pool = Pool::new(bytes, BLOCKS);
+    if let Some(memory) = machine.host_memory().filter(|_| is_used) {
+        let pool = pool.clone();
+        let fetch = move || {
+            let blocks = (0..BLOCKS).map_while(|_| memory(bytes));
+            blocks.for_each(|block| pool.add(block));
+        };
+        let thread = thread::Builder::new().name("ds4-kv-memory".into());
+        thread.spawn(fetch).map_err(|_| EngineError::Stopped)?;
+    }
+    Ok(pool)
+}
+
+/// Pages on their way at a time: those the readers are ahead by, and those that wait to be written.
+const BLOCKS: usize = 64;
 
 /// Records that may wait to be written: some 30 MB of the large models.
 const QUEUE: usize = 16;

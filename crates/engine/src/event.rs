@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 
-use ds4_store::{Body, Name, Scope};
+use ds4_store::{Body, Buffer, Name, Scope};
 
 use crate::engine::{Rewind, SessionStatus, Status};
 use crate::error::EngineError;
@@ -41,7 +41,7 @@ pub(crate) enum Event {
     /// The next of them.
     LoadPage {
         session: SessionId,
-        page: Body,
+        page: Buffer,
         reply: Reply<()>,
     },
     /// The frontier after them: the session goes on from there.

@@ -5,7 +5,7 @@
 //! again what lies between there and where it wants to be. Position 0 needs no frontier, so every
 //! rewind is possible; kept frontiers make it cheap.
 
-use std::sync::Arc;
+use ds4_store::Buffer;
 
 /// Why a frontier was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +23,7 @@ pub enum Reason {
 struct Kept {
     at: u32,
     reason: Reason,
-    bytes: Arc<Vec<u8>>,
+    bytes: Buffer,
 }
 
 /// Frontiers of one session, a bounded number, in order of position. Forks share them.
@@ -43,7 +43,7 @@ impl Frontiers {
     }
 
     /// The frontier at exactly `at`.
-    pub(crate) fn at(&self, at: u32) -> Option<&Arc<Vec<u8>>> {
+    pub(crate) fn at(&self, at: u32) -> Option<&Buffer> {
         let index = self.kept.binary_search_by_key(&at, |kept| kept.at);
         index.ok().map(|index| &self.kept[index].bytes)
     }
@@ -71,7 +71,7 @@ impl Frontiers {
 
     /// Keeps a frontier behind all others. One may have to go: the one that leaves the smallest
     /// gap, cuts last.
-    pub(crate) fn push(&mut self, at: u32, reason: Reason, bytes: Arc<Vec<u8>>) {
+    pub(crate) fn push(&mut self, at: u32, reason: Reason, bytes: Buffer) {
         debug_assert!(self.kept.is_empty() || self.last() < at);
         if self.kept.len() == self.most {
             self.thin();
@@ -112,12 +112,10 @@ impl Frontiers {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::{Frontiers, Reason};
 
     fn keep(frontiers: &mut Frontiers, at: u32, reason: Reason) {
-        frontiers.push(at, reason, Arc::new(vec![0; 10]));
+        frontiers.push(at, reason, vec![0; 10].into());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use ds4_model::{Backend, KvGeometry, Plan, Scratch, Shape, Weights, forward::forward};
+use ds4_model::{Backend, HostMemory, KvGeometry, Plan, Scratch, Shape, Weights, forward::forward};
 
 /// What a device has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,13 @@ pub trait Machine: Send {
     /// Copies a page.
     fn copy_page(&mut self, from: u32, to: u32) -> Result<(), MachineError>;
 
-    /// Appends the bytes of a page.
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), MachineError>;
+    /// Copies the bytes of a page to `out`, which has room for just them.
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), MachineError>;
+
+    /// Where memory comes from that pages are copied to and from fastest; none where any will do.
+    fn host_memory(&self) -> Option<HostMemory> {
+        None
+    }
 
     /// Fills a page.
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), MachineError>;
@@ -196,8 +201,12 @@ where
         self.backend.copy_page(from, to).map_err(MachineError::new)
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), MachineError> {
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), MachineError> {
         self.backend.save_page(page, out).map_err(MachineError::new)
+    }
+
+    fn host_memory(&self) -> Option<HostMemory> {
+        self.backend.host_memory()
     }
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), MachineError> {

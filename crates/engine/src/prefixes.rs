@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ds4_model::kv::PAGE_TOKENS;
-use ds4_store::{Disk, Freed, Kind, Lost, Name, New, Scope, Tree};
+use ds4_store::{Buffer, Disk, Freed, Kind, Lost, Name, New, Pool, Scope, Tree};
 
 use crate::engine::Options;
 use crate::error::EngineError;
@@ -25,7 +25,7 @@ use crate::timeline::Timeline;
 
 /// A frontier kept for sessions to come.
 struct Held {
-    bytes: Arc<Vec<u8>>,
+    bytes: Buffer,
     /// The page that is not full at this position.
     open: Option<u32>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Start {
     pub(crate) at: u32,
     /// Their pages, the open one for the session alone.
     pub(crate) table: Table,
-    pub(crate) frontier: Arc<Vec<u8>>,
+    pub(crate) frontier: Buffer,
 }
 
 pub(crate) struct Prefixes {
@@ -52,14 +52,19 @@ pub(crate) struct Prefixes {
 
 impl Prefixes {
     /// Nothing yet.
-    pub(crate) fn new(machine: &dyn Machine, options: &Options, disk: Option<Arc<Disk>>) -> Self {
+    pub(crate) fn new(
+        machine: &dyn Machine,
+        options: &Options,
+        disk: Option<Arc<Disk>>,
+        pool: Pool,
+    ) -> Self {
         let budget = options.store.as_ref().map_or(0, |store| store.bytes);
         Self {
             tree: Tree::new(PAGE_TOKENS),
             budget: options.kept_bytes,
             page_bytes: machine.geometry().page_bytes as u64,
             began: Instant::now(),
-            saver: disk.map(|disk| Saver::new(disk, budget, machine.identity().0)),
+            saver: disk.map(|disk| Saver::new(disk, budget, machine.identity().0, pool)),
         }
     }
 
@@ -97,7 +102,7 @@ impl Prefixes {
             return Ok(None);
         };
         let (name, at) = (found.name, found.at as u32);
-        let frontier = Arc::clone(&found.frontier.bytes);
+        let frontier = found.frontier.bytes.clone();
         let full = found.pages.into_iter().copied();
         // Once in a table, nothing takes them away.
         let mut table = pages.share(full.chain(found.frontier.open).collect());
@@ -146,7 +151,7 @@ impl Prefixes {
             bytes: bytes.len() as u64 + if open.is_some() { self.page_bytes } else { 0 },
             page_bytes: self.page_bytes,
             frontier: Held {
-                bytes: Arc::clone(&bytes),
+                bytes: bytes.clone(),
                 open,
             },
             now,

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use ds4_model::kv::{KvGeometry, PAGE_TOKENS};
-use ds4_store::{Body, Disk, ReadError, Scope, Shelf, Stored};
+use ds4_store::{Body, Disk, Head, Name, Pool, ReadError, Scope, Shelf, Stored};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -18,10 +18,10 @@ use crate::event::{Event, Reply, SessionId};
 use crate::rows;
 
 /// Threads that read and check pages: a core hashes slower than a medium reads.
-const READERS: usize = 4;
+const READERS: usize = 8;
 
 /// Pages on their way to the engine thread.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// The disk tier and what its records have to look like.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub(crate) struct Restorer {
     pub(crate) disk: Arc<Disk>,
     pub(crate) geometry: KvGeometry,
     pub(crate) identity: [u8; 32],
+    /// Memory that pages are read into.
+    pub(crate) pool: Pool,
 }
 
 /// Why a session was not restored.
@@ -89,6 +91,11 @@ impl Restorer {
         }
     }
 
+    fn read(&self, shelf: Shelf, name: Name, scope: &Scope) -> Result<(Head, Body), ReadError> {
+        let (disk, pool) = (&self.disk, &self.pool);
+        disk.read(shelf, name, &self.identity, scope, pool)
+    }
+
     fn bring(
         &self,
         engine: &Engine,
@@ -97,6 +104,17 @@ impl Restorer {
         tokens: &[u32],
         found: &Stored,
     ) -> Result<(), Stop> {
+        // The frontier first: it is what another conversation, or another process, may replace.
+        let name = found.frontier;
+        let (head, last) = self.read(Shelf::Frontiers, name, scope)?;
+        let sizes = (
+            self.geometry.frontier_bytes(found.at),
+            rows::open_bytes(&self.geometry, found.at % PAGE_TOKENS),
+        );
+        if head.at as usize != found.at || (last.state.len(), last.open.len()) != sizes {
+            self.disk.discard(Shelf::Frontiers, name);
+            return Err(Stop::Refused);
+        }
         let names = found.pages.clone();
         let resident = engine.ask(|reply| Event::Stage {
             session,
@@ -105,13 +123,13 @@ impl Restorer {
         })?;
         let missing = found.pages.get(resident..).unwrap_or_default();
         thread::scope(|threads| {
-            let readers = READERS.min(missing.len());
+            let readers = readers().min(missing.len());
             let read: Vec<Receiver<Result<Body, ReadError>>> = (0..readers)
                 .map(|first| {
                     let (send, receive) = sync_channel(2);
                     threads.spawn(move || {
                         for &name in missing.iter().skip(first).step_by(readers) {
-                            let read = self.disk.read(Shelf::Pages, name, &self.identity, scope);
+                            let read = self.read(Shelf::Pages, name, scope);
                             if send.send(read.map(|(_, body)| body)).is_err() {
                                 // Nobody wants the rest.
                                 return;
@@ -124,13 +142,13 @@ impl Restorer {
             let mut answers = VecDeque::new();
             for (at, &name) in missing.iter().enumerate() {
                 let page = read[at % readers].recv().map_err(|_| Stop::Engine)??;
-                if page.state().len() != self.geometry.page_bytes {
+                if page.state.len() != self.geometry.page_bytes {
                     self.disk.discard(Shelf::Pages, name);
                     return Err(Stop::Refused);
                 }
                 answers.push_back(engine.tell(|reply| Event::LoadPage {
                     session,
-                    page,
+                    page: page.state,
                     reply,
                 })?);
                 if answers.len() > AHEAD {
@@ -142,27 +160,21 @@ impl Restorer {
             }
             Ok::<_, Stop>(())
         })?;
-        let name = found.frontier;
-        let (head, body) = self
-            .disk
-            .read(Shelf::Frontiers, name, &self.identity, scope)?;
-        let sizes = (
-            self.geometry.frontier_bytes(found.at),
-            rows::open_bytes(&self.geometry, found.at % PAGE_TOKENS),
-        );
-        if head.at as usize != found.at || (body.state().len(), body.open().len()) != sizes {
-            self.disk.discard(Shelf::Frontiers, name);
-            return Err(Stop::Refused);
-        }
         let tokens = tokens[..found.at].to_vec();
         engine.ask(|reply| Event::Arrive {
             session,
             tokens,
-            body,
+            body: last,
             reply,
         })?;
         Ok(())
     }
+}
+
+/// As many threads as there are cores for, one of which the engine's thread needs.
+fn readers() -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (cores - 1).clamp(1, READERS)
 }
 
 type Answer = Receiver<Result<(), EngineError>>;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ds4_model::kv::PAGE_TOKENS;
 use ds4_store::tree::Kind;
-use ds4_store::{Disk, Head, Name, Put, Shelf};
+use ds4_store::{Buffer, Disk, Head, Name, Pool, Put, Shelf};
 
 use crate::machine::{Machine, MachineError};
 use crate::pages::Pages;
@@ -34,7 +34,7 @@ pub(crate) struct Job {
     pub(crate) done: usize,
     pub(crate) open: Option<u32>,
     pub(crate) kind: Kind,
-    pub(crate) frontier: Arc<Vec<u8>>,
+    pub(crate) frontier: Buffer,
 }
 
 pub(crate) struct Saver {
@@ -42,17 +42,19 @@ pub(crate) struct Saver {
     /// Most bytes of the disk tier.
     budget: u64,
     identity: [u8; 32],
+    pool: Pool,
     jobs: VecDeque<Job>,
     /// A record the writer had no room for.
     waiting: Option<Box<Put>>,
 }
 
 impl Saver {
-    pub(crate) fn new(disk: Arc<Disk>, budget: u64, identity: [u8; 32]) -> Self {
+    pub(crate) fn new(disk: Arc<Disk>, budget: u64, identity: [u8; 32], pool: Pool) -> Self {
         Self {
             disk,
             budget,
             identity,
+            pool,
             jobs: VecDeque::new(),
             waiting: None,
         }
@@ -108,7 +110,7 @@ impl Saver {
             let Some(job) = self.jobs.front_mut() else {
                 return false;
             };
-            match job.next(&self.disk, self.identity, pages, machine) {
+            match job.next(&self.disk, self.identity, &self.pool, pages, machine) {
                 Ok(Some(put)) => self.waiting = Some(put),
                 Ok(None) => {
                     self.jobs.pop_front();
@@ -152,6 +154,7 @@ impl Job {
         &mut self,
         disk: &Disk,
         identity: [u8; 32],
+        pool: &Pool,
         pages: &mut Pages,
         machine: &mut dyn Machine,
     ) -> Result<Option<Box<Put>>, MachineError> {
@@ -164,7 +167,7 @@ impl Job {
             // Another conversation may have written it meanwhile.
             let put = match disk.has(Shelf::Pages, self.names[at]) {
                 true => Ok(None),
-                false => self.page(at, page, identity, machine).map(Some),
+                false => self.page(at, page, identity, pool, machine).map(Some),
             };
             pages.let_go(page);
             if let Some(put) = put? {
@@ -175,7 +178,7 @@ impl Job {
             return Ok(None);
         }
         self.done += 1;
-        let put = self.last(identity, machine);
+        let put = self.last(identity, pool, machine);
         if let Some(page) = self.open.take() {
             pages.let_go(page);
         }
@@ -187,10 +190,12 @@ impl Job {
         at: usize,
         page: u32,
         identity: [u8; 32],
+        pool: &Pool,
         machine: &mut dyn Machine,
     ) -> Result<Box<Put>, MachineError> {
-        let mut state = Vec::with_capacity(machine.geometry().page_bytes);
+        let mut state = pool.take(machine.geometry().page_bytes);
         machine.save_page(page, &mut state)?;
+        let state = state.share();
         let end = (at + 1) * PAGE_TOKENS;
         let head = Head {
             kind: None,
@@ -203,7 +208,7 @@ impl Job {
             state: state.len() as u64,
             open: 0,
         };
-        let open = Vec::new();
+        let open = Vec::new().into();
         Ok(Box::new(Put { head, state, open }))
     }
 
@@ -211,11 +216,12 @@ impl Job {
     fn last(
         &self,
         identity: [u8; 32],
+        pool: &Pool,
         machine: &mut dyn Machine,
     ) -> Result<Box<Put>, MachineError> {
         let open = match self.open {
             Some(page) => {
-                let mut bytes = Vec::with_capacity(machine.geometry().page_bytes);
+                let mut bytes = pool.take(machine.geometry().page_bytes);
                 machine.save_page(page, &mut bytes)?;
                 rows::pack(machine.geometry(), self.rest(), &bytes)
             }
@@ -233,7 +239,7 @@ impl Job {
             state: self.frontier.len() as u64,
             open: open.len() as u64,
         };
-        let state = self.frontier.to_vec();
+        let (state, open) = (self.frontier.clone(), open.into());
         Ok(Box::new(Put { head, state, open }))
     }
 

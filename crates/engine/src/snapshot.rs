@@ -21,10 +21,10 @@
 //! and checks them, on a thread of his own.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use ds4_model::KvGeometry;
 use ds4_model::kv::PAGE_TOKENS;
+use ds4_store::Buffer;
 use thiserror::Error;
 
 use crate::machine::{Identity, Machine, MachineError};
@@ -98,10 +98,10 @@ pub enum SnapshotError {
 /// is captured as far as it has come.
 pub(crate) struct Copied {
     /// Header, tokens, and whatever full pages were appended.
-    pub(crate) bytes: Vec<u8>,
+    bytes: Vec<u8>,
     /// The page that is not full, if there is one.
     open: Vec<u8>,
-    frontier: Arc<Vec<u8>>,
+    frontier: Buffer,
 }
 
 impl Copied {
@@ -113,7 +113,7 @@ impl Copied {
     ) -> Result<Self, MachineError> {
         let computed = timeline.computed();
         let frontier = timeline.frontiers().at(computed).cloned();
-        let frontier = frontier.unwrap_or_default();
+        let frontier = frontier.unwrap_or_else(|| Vec::new().into());
         let full = computed as usize / PAGE_TOKENS;
         let page_bytes = machine.geometry().page_bytes;
         let tokens = &timeline.tokens()[..computed as usize];
@@ -121,7 +121,7 @@ impl Copied {
         if let Some(&page) = timeline.table().pages().get(full)
             && tokens.len() > full * PAGE_TOKENS
         {
-            open.reserve_exact(page_bytes);
+            open.resize(page_bytes, 0);
             machine.save_page(page, &mut open)?;
         }
         let state = full * page_bytes + open.len() + frontier.len();
@@ -138,6 +138,17 @@ impl Copied {
             open,
             frontier,
         })
+    }
+
+    /// The next full page.
+    pub(crate) fn append(
+        &mut self,
+        page: u32,
+        machine: &mut dyn Machine,
+    ) -> Result<(), MachineError> {
+        let begin = self.bytes.len();
+        self.bytes.resize(begin + machine.geometry().page_bytes, 0);
+        machine.save_page(page, &mut self.bytes[begin..])
     }
 
     /// The snapshot.

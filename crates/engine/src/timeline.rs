@@ -5,9 +5,7 @@
 //! `tokens[computed..]` wait to be computed: a whole prompt during prefill, one token during
 //! decoding. There is no other difference between the two.
 
-use std::sync::Arc;
-
-use ds4_store::{Chain, Scope};
+use ds4_store::{Buffer, Chain, Scope};
 
 use crate::engine::Rewind;
 use crate::frontier::{Frontiers, Reason};
@@ -29,7 +27,7 @@ pub(crate) struct Timeline {
 }
 
 /// What others may go on from: names, tokens, pages and frontier.
-type Publication<'t> = (&'t mut Chain, &'t [u32], &'t [u32], Arc<Vec<u8>>);
+type Publication<'t> = (&'t mut Chain, &'t [u32], &'t [u32], Buffer);
 
 impl Timeline {
     /// An empty one. With a chain it is shared: others see what it computes.
@@ -54,7 +52,7 @@ impl Timeline {
         let computed = tokens.len() as u32;
         let mut frontiers = Frontiers::new(most_frontiers);
         if computed > 0 {
-            frontiers.push(computed, Reason::Cut, Arc::new(frontier));
+            frontiers.push(computed, Reason::Cut, frontier.into());
         }
         Self {
             tokens,
@@ -86,7 +84,7 @@ impl Timeline {
 
     /// What others may go on from, where it stands now.
     pub(crate) fn publication(&mut self) -> Option<Publication<'_>> {
-        let bytes = Arc::clone(self.frontiers.at(self.computed)?);
+        let bytes = self.frontiers.at(self.computed)?.clone();
         let tokens = &self.tokens[..self.computed as usize];
         Some((self.chain.as_mut()?, tokens, self.table.pages(), bytes))
     }
@@ -199,7 +197,7 @@ impl Timeline {
             return Ok(());
         }
         let bytes = machine.frontier(slot, at)?;
-        self.frontiers.push(at, reason, Arc::new(bytes));
+        self.frontiers.push(at, reason, bytes.into());
         Ok(())
     }
 
@@ -217,7 +215,7 @@ impl Timeline {
             self.computed == 0 || frontier.is_some(),
             "a parked session has one"
         );
-        let frontier = frontier.map(|bytes| bytes.as_slice());
+        let frontier = frontier.map(|bytes| &bytes[..]);
         machine.seat(slot, self.table.pages(), self.computed, frontier)?;
         self.slot = Some(slot);
         Ok(())

@@ -3,9 +3,18 @@
 //! Pages are numbers here. Who owns a page, which sessions share it and when it is written to disk is decided above; a
 //! backend only holds their bytes, which are the same on every backend.
 
+use std::ops::DerefMut;
+use std::sync::Arc;
+
 use crate::kv::KvGeometry;
 use crate::ops::Ops;
 use crate::plan::Plan;
+
+/// Bytes of the host.
+pub type HostBlock = Box<dyn DerefMut<Target = [u8]> + Send + Sync>;
+
+/// Gives blocks of so many bytes, on any thread; none if there are no more to be had.
+pub type HostMemory = Arc<dyn Fn(usize) -> Option<HostBlock> + Send + Sync>;
 
 /// A device that runs steps and holds sessions.
 pub trait Backend: Ops {
@@ -42,11 +51,16 @@ pub trait Backend: Ops {
     /// Copies a page, when a session is about to write into one that others see.
     fn copy_page(&mut self, from: u32, to: u32) -> Result<(), Self::Error>;
 
-    /// Appends the bytes of a page.
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), Self::Error>;
+    /// Copies the bytes of a page to `out`, which has room for just them.
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), Self::Error>;
 
     /// Fills a page.
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// Where memory comes from that pages are copied to and from fastest; none where any will do.
+    fn host_memory(&self) -> Option<HostMemory> {
+        None
+    }
 
     /// Appends what a session of `tokens` tokens needs besides pages to go on: window rows in order of position, running
     /// sums, the draft window. Its size depends on `tokens` and the geometry alone.

@@ -51,7 +51,7 @@ pub mod groups {
     pub use crate::forward::{enter, moe};
 }
 
-pub use backend::Backend;
+pub use backend::{Backend, HostBlock, HostMemory};
 pub use inventory::Inventory;
 pub use kv::{KvGeometry, Rounding, RowFormat};
 pub use mismatch::{BindError, Mismatch};

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use crate::buffer::Pool;
 use crate::directory::{Directory, Item, Shelf};
 use crate::files::Files;
 use crate::record::{Body, ReadError, read_head};
@@ -27,7 +28,7 @@ pub fn survey(directory: &Directory, page_tokens: usize) -> io::Result<Vec<Item>
 pub fn verify(directory: &Directory, item: &Item, page_tokens: usize) -> Result<(), ReadError> {
     let mut file = File::open(directory.file(item.shelf, item.name))?;
     let head = read_head(&mut file, page_tokens)?;
-    Body::read(&mut file, &head).map(drop)
+    Body::read(&mut file, &head, &Pool::new(0, 0)).map(drop)
 }
 
 /// Removes every record. How many files that were, and their bytes.

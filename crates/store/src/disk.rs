@@ -19,12 +19,13 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
+use crate::buffer::{Buffer, Pool};
 use crate::directory::{Directory, Shelf};
 use crate::files::Files;
 use crate::index::{Doomed, Index};
@@ -64,9 +65,9 @@ pub struct Put {
     /// What it is. Its sizes are those of the two below.
     pub head: Head,
     /// The page, or the frontier.
-    pub state: Vec<u8>,
+    pub state: Buffer,
     /// The rows of the page that is not full.
-    pub open: Vec<u8>,
+    pub open: Buffer,
 }
 
 /// The deepest frontier on a path, and the full pages before it.
@@ -176,12 +177,17 @@ impl Disk {
         })
     }
 
-    /// Is there a record of this name, as far as is known?
+    /// Is there a record of this name? Does not wait: while what has to go is being chosen, nothing
+    /// is known to be there.
     pub fn has(&self, shelf: Shelf, name: Name) -> bool {
-        self.shared.state().index.has(shelf, name)
+        match self.shared.state.try_lock() {
+            Ok(state) => state.index.has(shelf, name),
+            Err(TryLockError::Poisoned(state)) => state.into_inner().index.has(shelf, name),
+            Err(TryLockError::WouldBlock) => false,
+        }
     }
 
-    /// Reads a record and checks all of it. One that is refused is removed.
+    /// Reads a record into memory of `pool` and checks all of it. One that is refused is removed.
     ///
     /// # Errors
     /// If it is not there (any more), or not what it should be.
@@ -191,13 +197,14 @@ impl Disk {
         name: Name,
         identity: &[u8; 32],
         scope: &Scope,
+        pool: &Pool,
     ) -> Result<(Head, Body), ReadError> {
         let path = self.shared.directory.file(shelf, name);
         let read = || {
             let mut file = File::open(&path)?;
             let head = read_head(&mut file, self.shared.options.page_tokens)?;
             head.check(identity, scope, name)?;
-            let body = Body::read(&mut file, &head)?;
+            let body = Body::read(&mut file, &head, pool)?;
             Ok((head, body))
         };
         let read: Result<_, ReadError> = read();

@@ -10,11 +10,13 @@
 //! | [`name`] | what a page or frontier is called: a hash of all the tokens before it, model and tenant |
 //! | [`tree`] | from a list of tokens to the deepest frontier on its path; what is worth keeping |
 //! | [`disk`] | the disk tier: a directory of records, its budget, its writer's thread |
+//! | [`buffer`] | memory that pages and frontiers travel in |
 //! | [`care`] | looking after a directory: what is in it, whether it is sound |
 //! | [`record`], [`directory`], [`files`] | a record as bytes, where records lie, what is done to files |
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod care;
 pub mod directory;
 pub mod disk;
@@ -25,6 +27,7 @@ pub mod record;
 pub mod tree;
 mod writer;
 
+pub use buffer::{Buffer, Pool};
 pub use directory::{Directory, Shelf};
 pub use disk::{Disk, Put, Report, Stored};
 pub use name::{Chain, Name, Scope, Tenant};

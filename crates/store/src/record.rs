@@ -5,10 +5,11 @@
 //! those of the file before anything is allocated, checksums before anything is believed.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use thiserror::Error;
 
+use crate::buffer::{Buffer, Pool};
 use crate::name::{LAYOUT, Name, Scope};
 use crate::tree::Kind;
 
@@ -265,23 +266,35 @@ pub fn read_head(file: &mut File, page_tokens: usize) -> Result<Head, ReadError>
 /// The state and the open rows of a record whose body was read, and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Body {
-    bytes: Vec<u8>,
-    state: usize,
+    /// The page, or the frontier.
+    pub state: Buffer,
+    /// The rows of the page that is not full.
+    pub open: Buffer,
 }
 
+/// Bytes read at a time, and hashed while a core still has them at hand.
+const PIECE: usize = 1 << 18;
+
 impl Body {
-    /// Reads the body that `head` describes.
+    /// Reads the body that `head` describes into memory of `pool`.
     ///
     /// # Errors
     /// If it is not there, or not what was written.
-    pub fn read(file: &mut File, head: &Head) -> Result<Self, ReadError> {
-        use std::io::Seek;
-        file.seek(io::SeekFrom::Start(head.bytes()))?;
+    pub fn read(file: &mut File, head: &Head, pool: &Pool) -> Result<Self, ReadError> {
+        file.seek(SeekFrom::Start(head.bytes()))?;
         // The head was compared with the length of the file.
-        let size = (head.state + head.open) as usize + CHECKSUM;
-        let mut bytes = Vec::with_capacity(size);
-        file.take(size as u64).read_to_end(&mut bytes)?;
-        Ok(Self::check(bytes, head)?)
+        let mut bytes = pool.take((head.state + head.open) as usize);
+        let mut hash = blake3::Hasher::new();
+        for piece in bytes.chunks_mut(PIECE) {
+            file.read_exact(piece)?;
+            hash.update(piece);
+        }
+        let mut sum = [0; CHECKSUM];
+        file.read_exact(&mut sum)?;
+        match *hash.finalize().as_bytes() == sum {
+            true => Ok(Self::split(bytes.share(), head)),
+            false => Err(Refused::Damaged { part: "body" }.into()),
+        }
     }
 
     /// Takes the bytes behind a head apart.
@@ -296,25 +309,19 @@ impl Body {
                 expected: head.record_bytes(),
             });
         }
-        let size = bytes.len() - CHECKSUM;
-        let state = head.state as usize;
-        let (body, sum) = bytes.split_at(size);
-        let (page, open) = body.split_at(state);
-        if checksum(page, open) != sum {
+        let sum = bytes.split_off(bytes.len() - CHECKSUM);
+        if blake3::hash(&bytes).as_bytes() != &sum[..] {
             return Err(Refused::Damaged { part: "body" });
         }
-        bytes.truncate(size);
-        Ok(Self { bytes, state })
+        Ok(Self::split(bytes.into(), head))
     }
 
-    /// The page, or the frontier.
-    pub fn state(&self) -> &[u8] {
-        &self.bytes[..self.state]
-    }
-
-    /// The rows of the page that is not full.
-    pub fn open(&self) -> &[u8] {
-        &self.bytes[self.state..]
+    fn split(bytes: Buffer, head: &Head) -> Self {
+        let state = head.state as usize;
+        Self {
+            open: bytes.part(state..bytes.len()),
+            state: bytes.part(0..state),
+        }
     }
 }
 

@@ -59,7 +59,7 @@ fn the_documented_example_is_what_is_written_and_read() {
     read.check(&[0x11; 32], &scope, head.name).unwrap();
     let begin = documented.len() - (8 + 4 + 32);
     let body = Body::check(documented[begin..].to_vec(), &read).unwrap();
-    assert_eq!((body.state(), body.open()), (&state[..], &open[..]));
+    assert_eq!((&body.state[..], &body.open[..]), (&state[..], &open[..]));
 }
 
 #[test]

@@ -157,7 +157,7 @@ impl<B: Backend<Error: std::fmt::Debug>> Rig<Probed<B, Witness>> {
     fn note_scores(&mut self, layers: &mut [Layer], first: usize, tokens: usize) {
         let mut pages = Vec::new();
         for page in self.pages(0).to_vec() {
-            let mut bytes = Vec::new();
+            let mut bytes = vec![0; self.backend.geometry().page_bytes];
             self.backend.save_page(page, &mut bytes).unwrap();
             pages.push(bytes);
         }

@@ -22,7 +22,7 @@ where
 {
     to.reserve(0, tokens);
     for page in 0..tokens.div_ceil(512) as u32 {
-        let mut bytes = Vec::new();
+        let mut bytes = vec![0; from.backend.geometry().page_bytes];
         from.backend.save_page(page, &mut bytes).unwrap();
         to.backend.load_page(page, &bytes).unwrap();
     }

@@ -89,7 +89,8 @@ impl Twin {
             self.cuda.load_frontier(run.slot, run.end(), &truth)?;
         }
         for page in 0..pages {
-            let (mut truth, mut found) = (Vec::new(), Vec::new());
+            let bytes = self.cpu.geometry().page_bytes;
+            let (mut truth, mut found) = (vec![0; bytes], vec![0; bytes]);
             self.cpu.save_page(page, &mut truth)?;
             self.cuda.save_page(page, &mut found)?;
             self.note("page", byte_distance(&found, &truth, packed));
@@ -407,7 +408,7 @@ impl Backend for Twin {
         Ok(self.cuda.copy_page(from, to)?)
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Done {
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Done {
         Ok(self.cpu.save_page(page, out)?)
     }
 

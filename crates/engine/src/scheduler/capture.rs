@@ -98,7 +98,7 @@ impl Capture {
         machine: &mut dyn Machine,
     ) -> Result<(), MachineError> {
         for page in self.left.drain(..most.min(self.left.len())) {
-            let saved = machine.save_page(page, &mut self.copied.bytes);
+            let saved = self.copied.append(page, machine);
             pages.let_go(page);
             saved?;
         }

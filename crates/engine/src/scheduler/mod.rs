@@ -31,10 +31,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
 
 use ds4_model::Plan;
 use ds4_prompt::Tokenizer;
-use ds4_store::Disk;
+use ds4_store::{Disk, Pool};
 
 use self::capture::Capture;
 use self::pace::Pace;
@@ -50,6 +51,10 @@ use crate::outlet::{Flow, Outlet};
 use crate::pages::{Pages, Table};
 use crate::prefixes::Prefixes;
 use crate::timeline::Timeline;
+
+/// Pages of a session that is restored are loaded between two steps for this part of the time
+/// between two tokens: those who wait for a next one come first.
+const LOAD_SHARE: u32 = 10;
 
 /// A session and what it is at.
 struct Entry {
@@ -88,11 +93,12 @@ impl Scheduler {
         tokenizer: Option<Arc<Tokenizer>>,
         options: Options,
         disk: Option<Arc<Disk>>,
+        pool: Pool,
     ) -> Self {
         let limits = machine.limits();
         Self {
             pages: Pages::new(limits.pages, machine.geometry().page_bytes),
-            prefixes: Prefixes::new(&*machine, &options, disk),
+            prefixes: Prefixes::new(&*machine, &options, disk, pool),
             pace: Pace::new(options.between_tokens, options.longest_step),
             machine,
             tokenizer,
@@ -119,8 +125,14 @@ impl Scheduler {
                     Err(_) => break,
                 }
             }
-            loop {
+            let (mut loading, most) = (Duration::ZERO, self.options.between_tokens / LOAD_SHARE);
+            while loading <= most {
                 match events.try_recv() {
+                    Ok(event @ Event::LoadPage { .. }) if is_busy => {
+                        let begun = Instant::now();
+                        self.handle(event);
+                        loading += begun.elapsed();
+                    }
                     Ok(event) => self.handle(event),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return self.end(),
@@ -166,7 +178,7 @@ impl Scheduler {
                 page,
                 reply,
             } => {
-                let _ = reply.send(self.load_page(session, page.state()));
+                let _ = reply.send(self.load_page(session, &page));
             }
             Event::Arrive {
                 session,
@@ -174,7 +186,7 @@ impl Scheduler {
                 body,
                 reply,
             } => {
-                let _ = reply.send(self.arrive(session, &tokens, &body));
+                let _ = reply.send(self.arrive(session, &tokens, body));
             }
             Event::Unstage { session, reply } => {
                 self.unstage(session);

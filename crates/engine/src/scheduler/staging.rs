@@ -55,11 +55,11 @@ impl Scheduler {
         &mut self,
         id: SessionId,
         tokens: &[u32],
-        body: &Body,
+        body: Body,
     ) -> Result<(), EngineError> {
         let rest = tokens.len() % PAGE_TOKENS;
         if rest > 0 {
-            let page = rows::unpack(self.machine.geometry(), rest, body.open());
+            let page = rows::unpack(self.machine.geometry(), rest, &body.open);
             self.load_page(id, &page)?;
         }
         let entry = self.sessions.get_mut(&id).ok_or(EngineError::Stopped)?;
@@ -68,7 +68,7 @@ impl Scheduler {
         let start = Start {
             at: tokens.len() as u32,
             table,
-            frontier: body.state().to_vec().into(),
+            frontier: body.state,
         };
         let (timeline, pages) = (&mut entry.timeline, &mut self.pages);
         timeline.start_at(start, tokens, pages);

@@ -27,6 +27,8 @@ fn flaky(
             _ => Ok(()),
         },
         before_save: || {},
+        before_load: || {},
+        host_memory: None,
     };
     let tokenizer = Some(Arc::clone(&TOKENIZER));
     let engine = Engine::start(Box::new(hooked), tokenizer, options()).unwrap();

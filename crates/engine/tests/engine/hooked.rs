@@ -1,22 +1,27 @@
 //! A machine that tells when it works.
 
 use ds4_engine::{Identity, Limits, Machine, MachineError};
-use ds4_model::{KvGeometry, Plan};
+use ds4_model::{HostMemory, KvGeometry, Plan};
 
 /// `inner` with something besides.
-pub(crate) struct Hooked<M, S, P> {
+pub(crate) struct Hooked<M, S, P, L> {
     pub(crate) inner: M,
     /// Called when a step is computed; what it returns becomes of the step.
     pub(crate) after_step: S,
     /// Called before a page is saved.
     pub(crate) before_save: P,
+    /// Called before a page is loaded.
+    pub(crate) before_load: L,
+    /// Memory of the host beside its own, if it has any of its own.
+    pub(crate) host_memory: Option<HostMemory>,
 }
 
-impl<M, S, P> Machine for Hooked<M, S, P>
+impl<M, S, P, L> Machine for Hooked<M, S, P, L>
 where
     M: Machine,
     S: FnMut() -> Result<(), MachineError> + Send,
     P: FnMut() + Send,
+    L: FnMut() + Send,
 {
     fn geometry(&self) -> &KvGeometry {
         self.inner.geometry()
@@ -53,13 +58,18 @@ where
         self.inner.copy_page(from, to)
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), MachineError> {
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), MachineError> {
         (self.before_save)();
         self.inner.save_page(page, out)
     }
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), MachineError> {
+        (self.before_load)();
         self.inner.load_page(page, bytes)
+    }
+
+    fn host_memory(&self) -> Option<HostMemory> {
+        self.host_memory.clone()
     }
 
     fn frontier(&mut self, slot: u32, tokens: u32) -> Result<Vec<u8>, MachineError> {

@@ -11,6 +11,7 @@ mod fill;
 mod hooked;
 mod invariance;
 mod prefixes;
+mod restoring;
 mod rig;
 mod scheduling;
 mod snapshots;

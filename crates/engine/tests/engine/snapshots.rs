@@ -196,6 +196,8 @@ fn others_go_on_while_a_long_session_is_copied() {
             let now = of_saves.now.fetch_add(1, Relaxed) + 1;
             of_saves.most.fetch_max(now, Relaxed);
         },
+        before_load: || {},
+        host_memory: None,
     };
     let engine = Engine::start(
         Box::new(hooked),
@@ -244,6 +246,8 @@ fn a_session_that_is_emptied_while_it_is_copied_is_copied_whole() {
                 let _ = gate.recv();
             }
         },
+        before_load: || {},
+        host_memory: None,
     };
     let tokenizer = Some(Arc::clone(&TOKENIZER));
     let options = Options {

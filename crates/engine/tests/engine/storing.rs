@@ -12,7 +12,7 @@ use crate::rig::{
     Made, engine_with, exact, greedy, greedy_tokens, model, noise, options, packed, plain,
 };
 
-fn store(dir: &TempDir) -> Options {
+pub(crate) fn store(dir: &TempDir) -> Options {
     Options {
         store: Some(Store {
             dir: dir.path().join("kv"),

@@ -11,7 +11,7 @@ mod call;
 mod ops;
 mod times;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, HostMemory};
 use crate::kv::KvGeometry;
 use crate::ops::Ops;
 use crate::plan::Plan;
@@ -107,8 +107,12 @@ impl<B: Backend, P: Probe<B>> Backend for Probed<B, P> {
         self.inner.copy_page(from, to)
     }
 
-    fn save_page(&mut self, page: u32, out: &mut Vec<u8>) -> Result<(), B::Error> {
+    fn save_page(&mut self, page: u32, out: &mut [u8]) -> Result<(), B::Error> {
         self.inner.save_page(page, out)
+    }
+
+    fn host_memory(&self) -> Option<HostMemory> {
+        self.inner.host_memory()
     }
 
     fn load_page(&mut self, page: u32, bytes: &[u8]) -> Result<(), B::Error> {

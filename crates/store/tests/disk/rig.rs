@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use ds4_store::disk::Options;
 use ds4_store::files::{Files, System};
-use ds4_store::{Chain, Disk, Head, Kind, Name, Put, ReadError, Scope, Shelf, Tenant};
+use ds4_store::{Chain, Disk, Head, Kind, Name, Pool, Put, ReadError, Scope, Shelf, Tenant};
 
 pub(crate) const PAGE: usize = 4;
 pub(crate) const PAGE_BYTES: usize = 3000;
@@ -107,6 +107,7 @@ fn record(
         state: state.len() as u64,
         open: open.len() as u64,
     };
+    let (state, open) = (state.into(), open.into());
     Put { head, state, open }
 }
 
@@ -130,16 +131,17 @@ pub(crate) fn restore(disk: &Disk, tokens: &[u32]) -> Result<usize, ReadError> {
     let Some(found) = disk.find(&scope(), tokens) else {
         return Ok(0);
     };
+    let pool = Pool::new(PAGE_BYTES, 1);
     for &page in &found.pages {
-        let (_, body) = disk.read(Shelf::Pages, page, &IDENTITY, &scope())?;
-        assert_eq!(body.state(), contents(page, PAGE_BYTES));
+        let (_, body) = disk.read(Shelf::Pages, page, &IDENTITY, &scope(), &pool)?;
+        assert_eq!(body.state[..], contents(page, PAGE_BYTES));
     }
     let name = found.frontier;
-    let (head, body) = disk.read(Shelf::Frontiers, name, &IDENTITY, &scope())?;
+    let (head, body) = disk.read(Shelf::Frontiers, name, &IDENTITY, &scope(), &pool)?;
     assert_eq!(head.at as usize, found.at);
     assert_eq!(found.at / PAGE, found.pages.len());
-    assert_eq!(body.state(), contents(name, STATE_BYTES));
-    assert_eq!(body.open(), contents(name, 100 * (found.at % PAGE)));
+    assert_eq!(body.state[..], contents(name, STATE_BYTES));
+    assert_eq!(body.open[..], contents(name, 100 * (found.at % PAGE)));
     Ok(found.at)
 }
 

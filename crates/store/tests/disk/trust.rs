@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ds4_store::{Kind, ReadError, Refused, Scope, Shelf, Tenant};
+use ds4_store::{Kind, Pool, ReadError, Refused, Scope, Shelf, Tenant};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
@@ -65,7 +65,13 @@ fn of_another_model_or_tenant_is_refused_by_name() {
     let stranger = Scope::new(&IDENTITY, Tenant::of(b"stranger"));
     assert_eq!(disk.find(&stranger, &tokens), None);
     let read = |identity: &[u8; 32], scope: &Scope| {
-        let read = disk.read(Shelf::Frontiers, found.frontier, identity, scope);
+        let read = disk.read(
+            Shelf::Frontiers,
+            found.frontier,
+            identity,
+            scope,
+            &Pool::new(0, 0),
+        );
         match read.unwrap_err() {
             ReadError::Refused(refused) => refused,
             ReadError::Io(error) => panic!("{error}"),
@@ -81,7 +87,13 @@ fn of_another_model_or_tenant_is_refused_by_name() {
     let disk = open(other.path());
     write(&disk, &tokens, Kind::Turn);
     disk.flush();
-    let read = disk.read(Shelf::Frontiers, found.frontier, &[8; 32], &scope());
+    let read = disk.read(
+        Shelf::Frontiers,
+        found.frontier,
+        &[8; 32],
+        &scope(),
+        &Pool::new(0, 0),
+    );
     assert!(matches!(read, Err(ReadError::Refused(Refused::Foreign))));
 }
 

@@ -35,8 +35,11 @@ pub(crate) fn kv_record(bytes: &[u8]) {
     let Ok(body) = Body::check(rest, &head) else {
         return;
     };
-    let sum = record::checksum(body.state(), body.open());
-    assert_eq!([&written, body.state(), body.open(), &sum].concat(), bytes);
+    let sum = record::checksum(&body.state, &body.open);
+    assert_eq!(
+        [&written[..], &body.state, &body.open, &sum].concat(),
+        bytes
+    );
 }
 
 /// Where the tokens end, as the bytes say.
