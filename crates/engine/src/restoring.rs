@@ -71,7 +71,10 @@ impl Restorer {
             let Some(found) = found.filter(|found| found.at > cached as usize) else {
                 return cached;
             };
-            match self.bring(engine, session, scope, known, &found) {
+            let pin = self.disk.pin(found.frontier);
+            let brought = self.bring(engine, session, scope, known, &found);
+            drop(pin);
+            match brought {
                 Ok(()) => {
                     self.disk.touch(found.frontier);
                     return found.at as u32;

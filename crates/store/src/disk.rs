@@ -11,7 +11,8 @@
 //!   a prefill, and what is there is whole or refused.
 //! * **Budget.** What lies in the directory never exceeds the budget, and a stated share of the
 //!   medium stays free: room is made before a byte is written. What saves the least prefill per
-//!   byte goes first; nothing is written twice within a minute.
+//!   byte goes first, what is being read stays, and no tenant loses to others what is below an
+//!   equal share; nothing is written twice within a minute.
 //! * **Many processes** may share a directory. Who changes something holds its lock and looks
 //!   first at what the others did. What one has removed under the other's hands is a miss.
 
@@ -100,6 +101,19 @@ pub struct Report {
     pub trouble: Option<String>,
 }
 
+/// Somebody reads a place. Over when it is dropped.
+#[must_use = "what is not pinned may be evicted"]
+pub struct Pin<'a> {
+    disk: &'a Disk,
+    frontier: Name,
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.disk.shared.state().index.tree.unpin(self.frontier);
+    }
+}
+
 /// A disk tier. Dropping it writes what waits.
 pub struct Disk {
     pub(crate) shared: Arc<Shared>,
@@ -175,6 +189,16 @@ impl Disk {
             at: found.at,
             pages: found.pages.iter().map(|page| page.name).collect(),
         })
+    }
+
+    /// Keeps a place and its pages from being evicted while they are read. Another process may
+    /// still take them away.
+    pub fn pin(&self, frontier: Name) -> Pin<'_> {
+        self.shared.state().index.tree.pin(frontier);
+        Pin {
+            disk: self,
+            frontier,
+        }
     }
 
     /// Is there a record of this name? Does not wait: while what has to go is being chosen, nothing

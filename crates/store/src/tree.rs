@@ -11,9 +11,10 @@
 //!   counts its uses as its own: a conversation that goes on is worth more than a question that
 //!   was asked once.
 //! * **What saves the most prefill per byte stays**, where use fades with time; see
-//!   [`Tree::evict`].
+//!   [`Tree::evict`]. Nobody is pushed below his share by others.
 
 mod score;
+mod shares;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -21,6 +22,7 @@ use std::ops::Bound::{Included, Unbounded};
 
 use crate::name::{Chain, Name, NameMap, Scope};
 pub use score::Lost;
+use shares::Shares;
 
 /// Why a frontier is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +114,8 @@ impl Place<'_> {
 }
 
 struct Node<P> {
+    /// Where its path begins.
+    root: Name,
     /// The node above; none at the root of a scope.
     before: Option<Name>,
     /// Full pages up to this one.
@@ -135,6 +139,8 @@ struct Kept<F> {
     bytes: u64,
     frontier: F,
     heat: score::Heat,
+    /// How many are reading it.
+    pins: u32,
 }
 
 /// A tree over pages `P` and frontiers `F`.
@@ -143,6 +149,7 @@ pub struct Tree<P, F> {
     nodes: NameMap<Node<P>>,
     frontiers: NameMap<Kept<F>>,
     frontier_bytes: u64,
+    shares: Shares,
 }
 
 impl<P, F> Tree<P, F> {
@@ -154,6 +161,7 @@ impl<P, F> Tree<P, F> {
             nodes: NameMap::default(),
             frontiers: NameMap::default(),
             frontier_bytes: 0,
+            shares: Shares::default(),
         }
     }
 
@@ -225,6 +233,7 @@ impl<P, F> Tree<P, F> {
         }
         let mut before = place.root;
         self.nodes.entry(before).or_insert_with(|| Node {
+            root: before,
             before: None,
             depth: 0,
             tokens: Box::default(),
@@ -237,6 +246,7 @@ impl<P, F> Tree<P, F> {
             if let Entry::Vacant(vacant) = self.nodes.entry(name) {
                 let (tokens, page) = page(at);
                 vacant.insert(Node {
+                    root: place.root,
                     before: Some(before),
                     depth: at + 1,
                     tokens,
@@ -246,12 +256,14 @@ impl<P, F> Tree<P, F> {
                     tails: Tails::new(),
                 });
                 self.node_mut(before).after.push(name);
+                self.shares.add(place.root, new.page_bytes, new.now);
             }
             before = name;
         }
         let tail = Box::<[u32]>::from(place.tail);
         self.node_mut(before).tails.insert(tail.clone(), name);
         self.frontier_bytes += new.bytes;
+        self.shares.add(place.root, new.bytes, new.now);
         let kept = Kept {
             node: before,
             at: place.pages.len() * self.page_tokens + tail.len(),
@@ -260,6 +272,7 @@ impl<P, F> Tree<P, F> {
             bytes: new.bytes,
             frontier: new.frontier,
             heat: score::Heat::new(new.now),
+            pins: 0,
         };
         self.frontiers.insert(name, kept);
         for old in self.superseded(name) {
@@ -276,6 +289,23 @@ impl<P, F> Tree<P, F> {
     pub fn touch(&mut self, name: Name, now: f64) {
         if let Some(kept) = self.frontiers.get_mut(&name) {
             kept.heat.touch(now);
+            self.shares.add(self.nodes[&kept.node].root, 0, now);
+        }
+    }
+
+    /// Somebody is reading this frontier and its pages: it is not evicted until he says
+    /// [`Self::unpin`].
+    pub fn pin(&mut self, name: Name) {
+        if let Some(kept) = self.frontiers.get_mut(&name) {
+            kept.pins += 1;
+        }
+    }
+
+    /// The opposite.
+    pub fn unpin(&mut self, name: Name) {
+        if let Some(kept) = self.frontiers.get_mut(&name) {
+            // One that was replaced and came back meanwhile has none.
+            kept.pins = kept.pins.saturating_sub(1);
         }
     }
 
@@ -396,6 +426,7 @@ impl<P, F> Tree<P, F> {
             return;
         };
         self.frontier_bytes -= kept.bytes;
+        self.shares.take(self.nodes[&kept.node].root, kept.bytes);
         freed.frontiers.push((name, kept.frontier));
         self.node_mut(kept.node).tails.remove(&kept.tail);
         let mut at = kept.node;
@@ -403,6 +434,7 @@ impl<P, F> Tree<P, F> {
             let Some(node) = self.nodes.remove(&at) else {
                 return;
             };
+            self.shares.take(node.root, node.bytes);
             let (Some(before), Some(page)) = (node.before, node.page) else {
                 return;
             };

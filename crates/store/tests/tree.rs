@@ -95,6 +95,16 @@ impl Both {
             .max()
     }
 
+    /// What a tenant holds, counted page by page.
+    fn bytes_of(&self, tenant: u8) -> usize {
+        let own = self.kept.keys().filter(|(its, _)| *its == tenant);
+        let pages: BTreeSet<&[u32]> = own
+            .clone()
+            .flat_map(|(_, tokens)| (1..=tokens.len() / PAGE).map(|at| &tokens[..at * PAGE]))
+            .collect();
+        5 * own.count() + 10 * pages.len()
+    }
+
     fn check(&self, tenant: u8, tokens: &[u32]) {
         let found = self.tree.find(&scope(tenant), tokens);
         let found = found.map(|found| {
@@ -181,6 +191,58 @@ proptest! {
         }
         both.check_sizes();
     }
+}
+
+proptest! {
+    /// Three tenants ask one after the other, one of them most of the time, within a budget.
+    #[test]
+    fn nobody_is_pushed_below_an_equal_share(
+        acts in prop::collection::vec((0..9u8, prop::collection::vec(0..3u32, 1..14)), 1..150),
+    ) {
+        let mut both = Both::new();
+        let budget = 300;
+        for (now, (tenant, tokens)) in acts.into_iter().enumerate() {
+            let now = now as f64;
+            both.insert(tenant.saturating_sub(6), &tokens, Kind::Cut, now);
+            while (0..3).map(|tenant| both.bytes_of(tenant)).sum::<usize>() > budget {
+                let before = [0, 1, 2].map(|tenant| both.bytes_of(tenant));
+                let holding = before.iter().filter(|&&bytes| bytes > 0).count();
+                both.evict(now);
+                for (tenant, before) in before.iter().enumerate() {
+                    if before * holding < budget {
+                        prop_assert_eq!(both.bytes_of(tenant as u8), *before);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_share_is_not_kept_for_ever() {
+    let mut both = Both::new();
+    both.insert(0, &tokens(3), Kind::Cut, 0.0);
+    for at in 1..4 {
+        both.insert(1, &tokens(3 * at), Kind::Cut, 4000.0);
+    }
+    assert_eq!(both.evict(4000.0), [tokens(3)], "an hour is over");
+    both.insert(0, &tokens(3), Kind::Cut, 4000.0);
+    assert_ne!(both.evict(5000.0), [tokens(3)]);
+}
+
+#[test]
+fn what_somebody_reads_stays() {
+    let mut both = Both::new();
+    both.insert(0, &[1, 1, 1, 1], Kind::Cut, 0.0);
+    both.insert(0, &[2, 2, 2, 2], Kind::Cut, 9000.0);
+    let first = both.tree.find(&scope(0), &[1, 1, 1, 1]).unwrap().name;
+    both.tree.pin(first);
+    both.tree.pin(first);
+    both.tree.unpin(first);
+    assert_eq!(both.evict(9000.0), [[2, 2, 2, 2]]);
+    assert!(both.tree.evict(9000.0, |_| true).is_none());
+    both.tree.unpin(first);
+    assert_eq!(both.evict(9000.0), [[1, 1, 1, 1]]);
 }
 
 fn tokens(count: u32) -> Vec<u32> {

@@ -47,6 +47,9 @@ impl<P, F> Tree<P, F> {
     /// Lets go of the frontier that saves the least, among those for which `frees` says yes: of
     /// the frontier, or of a page that would go with it. None if there is no such.
     ///
+    /// Those that somebody reads stay. Those of a tenant who holds less than his share stay as long
+    /// as there are others to choose from.
+    ///
     /// It is for memory that others may hold as well: a page that a session works on is not freed
     /// by the tree's letting go of it.
     pub fn evict(
@@ -54,22 +57,26 @@ impl<P, F> Tree<P, F> {
         now: f64,
         frees: impl Fn(Lost<'_, P, F>) -> bool,
     ) -> Option<Freed<P, F>> {
-        let mut worst = None;
-        let choose = |name, worth, is_freeing| {
-            // Names break ties, so that the order of a hash table decides nothing.
-            if is_freeing && worst.is_none_or(|(other, its)| (worth, name) < (other, its)) {
-                worst = Some((worth, name));
-            }
+        let name = {
+            let may_lose = self.shares.losers(now);
+            let mut worst = None;
+            let choose = |name, root, worth, is_freeing| {
+                // Names break ties, so that the order of a hash table decides nothing.
+                let rank = (!may_lose(root), worth, name);
+                if is_freeing && worst.is_none_or(|worst| rank < worst) {
+                    worst = Some(rank);
+                }
+            };
+            self.for_each_worth(now, choose, frees);
+            worst?.2
         };
-        self.for_each_worth(now, choose, frees);
-        let (_, name) = worst?;
         Some(self.remove(name))
     }
 
     fn for_each_worth(
         &self,
         now: f64,
-        mut each: impl FnMut(Name, f64, bool),
+        mut each: impl FnMut(Name, Name, f64, bool),
         frees: impl Fn(Lost<'_, P, F>) -> bool,
     ) {
         let roots = self.nodes.iter().filter(|(_, node)| node.before.is_none());
@@ -87,7 +94,8 @@ impl<P, F> Tree<P, F> {
                 let above = tail.split_last().map_or(above, |(_, tail)| before(tail));
                 let (bytes, is_freeing) = self.alone(kept, &frees);
                 let saved = (kept.at - above) as f64 * kept.heat.at(now);
-                each(*name, saved / bytes as f64, is_freeing);
+                let is_freeing = is_freeing && kept.pins == 0;
+                each(*name, node.root, saved / bytes as f64, is_freeing);
             }
             for name in &node.after {
                 let tokens = self.tail(&self.nodes[name].tokens);

@@ -45,6 +45,32 @@ fn a_burst_of_agents_larger_than_the_budget() {
 }
 
 #[test]
+fn what_is_being_read_stays() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.bytes = 45_000;
+    let disk = open_with(options, Faulty::new(Fate::default()));
+    let read = conversation(0, 24);
+    write(&disk, &read, Kind::Turn);
+    disk.flush();
+    let found = disk.find(&crate::rig::scope(), &read).unwrap();
+    let pin = disk.pin(found.frontier);
+    let crowd = |from: u32| {
+        for agent in from..from + 6 {
+            // Each is worth more than the one being read.
+            write(&disk, &conversation(agent, 4), Kind::Turn);
+            disk.flush();
+        }
+    };
+    crowd(1);
+    assert!(disk.report().used <= 45_000);
+    assert_eq!(restore(&disk, &read).unwrap(), read.len());
+    drop(pin);
+    crowd(11);
+    assert!(restore(&disk, &read).unwrap() < read.len());
+}
+
+#[test]
 fn what_the_medium_should_keep_free_stays_free() {
     let dir = tempdir().unwrap();
     let mut options = options(dir.path());
