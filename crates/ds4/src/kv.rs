@@ -104,7 +104,7 @@ enum Act {
     Show,
     /// Read and check everything; fails if something is damaged, and names it.
     Verify,
-    /// Remove what is of no use, and what is beyond --kv-disk-space-mb.
+    /// Check everything and remove what is damaged, of no use, or beyond --kv-disk-space-mb.
     Gc,
     /// Remove everything.
     Clear,
@@ -252,7 +252,7 @@ fn verify(directory: &Directory, items: &[Item]) -> Result<()> {
     if damaged > 0 {
         return Err(Hinted::failure(
             format!("{damaged} of {} files are damaged", items.len()),
-            "each is refused when it is met, and costs a prefill; ds4 kv clear removes all",
+            "each is refused when it is met, and costs a prefill; ds4 kv gc removes them",
         ));
     }
     manners::say(&format!("{} files sound, {}", items.len(), Bytes(all)));
@@ -285,11 +285,22 @@ fn gc(kv: &KvArgs, before: &[Item]) -> Result<()> {
         Box::new(System),
         || {},
     )?;
+    let bytes: u64 = before.iter().map(|item| item.bytes).sum();
+    let (mut damaged, mut done) = (0, 0);
+    let (interrupted, _) = progress::bytes(|progress| {
+        before.iter().any(|item| {
+            damaged += usize::from(!care::repair(&disk, item));
+            done += item.bytes;
+            progress(done, bytes).is_break()
+        })
+    })?;
+    if interrupted {
+        return Err(Interrupted.into());
+    }
     disk.tidy();
     let report = disk.report();
-    let bytes: u64 = before.iter().map(|item| item.bytes).sum();
     manners::say(&format!(
-        "{} removed; {} frontiers and {} pages stay, {}",
+        "{damaged} files were damaged; {} removed; {} frontiers and {} pages stay, {}",
         Bytes(bytes.saturating_sub(report.used)),
         report.frontiers,
         report.pages,

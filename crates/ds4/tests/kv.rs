@@ -82,6 +82,14 @@ fn a_conversation_outlives_the_process_and_can_be_looked_after() {
         verified.contains(file) && verified.contains("1 of"),
         "{verified}"
     );
+    let collected = says(folder, "kv gc --kv-disk-dir kv", 0);
+    assert!(collected.contains("1 files were damaged"), "{collected}");
+    assert!(says(folder, "kv verify --kv-disk-dir kv", 0).contains("sound"));
+    assert_eq!(ask().0, first);
+    let page = fs::read_dir(&pages).unwrap().next().unwrap().unwrap();
+    let mut bytes = fs::read(page.path()).unwrap();
+    bytes[3000] ^= 1;
+    fs::write(page.path(), bytes).unwrap();
     // It is met, refused, and computed again.
     let (third, _, _) = ask();
     assert_eq!(third, first);

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::buffer::Pool;
 use crate::directory::{Directory, Item, Shelf};
+use crate::disk::Disk;
 use crate::files::Files;
 use crate::record::{Body, ReadError, read_head};
 
@@ -29,6 +30,25 @@ pub fn verify(directory: &Directory, item: &Item, page_tokens: usize) -> Result<
     let mut file = File::open(directory.file(item.shelf, item.name))?;
     let head = read_head(&mut file, page_tokens)?;
     Body::read(&mut file, &head, &Pool::new(0, 0)).map(drop)
+}
+
+/// Reads all of a record, and has it removed with all that is of no use without it if it is not
+/// what was written. Was it sound? [`Disk::tidy`] waits until it is gone.
+pub fn repair(disk: &Disk, item: &Item) -> bool {
+    let (directory, page_tokens) = (&disk.shared.directory, disk.shared.options.page_tokens);
+    let is_sound = match &item.head {
+        // A file that cannot be read now may be sound, or gone.
+        Ok(_) => !matches!(
+            verify(directory, item, page_tokens),
+            Err(ReadError::Refused(_))
+        ),
+        Err(ReadError::Refused(_)) => false,
+        Err(ReadError::Io(_)) => true,
+    };
+    if !is_sound {
+        disk.discard(item.shelf, item.name);
+    }
+    is_sound
 }
 
 /// Removes every record. How many files that were, and their bytes.

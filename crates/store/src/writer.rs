@@ -71,9 +71,13 @@ pub(crate) fn run(shared: &Shared, jobs: &Receiver<Job>, on_room: impl Fn()) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         note(shared, done);
-        let doomed = std::mem::take(&mut shared.state().doomed);
+        let mut doomed = std::mem::take(&mut shared.state().doomed);
         if !doomed.is_empty() {
             let removed = under_lock(shared, |shared| {
+                // A look may have found them again meanwhile.
+                for (shelf, name) in doomed.clone() {
+                    doomed.extend(shared.state().index.gone(shelf, name));
+                }
                 remove(shared, &mut seen, &doomed);
                 Ok(())
             });

@@ -120,6 +120,70 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Several files are damaged in any way: after a repair all that is there is sound, and what
+    /// was not damaged and does not need what was is still there.
+    #[test]
+    fn repair_removes_damage_and_nothing_else(
+        damages in prop::collection::vec((damage(), 0..7usize), 1..4),
+    ) {
+        use ds4_store::{Directory, care};
+        let dir = tempdir().unwrap();
+        let tokens: Vec<u32> = (0..15).collect();
+        let disk = open(dir.path());
+        write(&disk, &tokens[..5], Kind::Cut);
+        write(&disk, &tokens, Kind::Cut);
+        write(&disk, &[50, 51, 52, 53, 54], Kind::Cut);
+        disk.flush();
+        drop(disk);
+        let directory = Directory::at(&dir.path().join("kv"));
+        let path = |item: &ds4_store::directory::Item| directory.file(item.shelf, item.name);
+        let items = care::survey(&directory, crate::rig::PAGE).unwrap();
+        prop_assert_eq!(items.len(), 7);
+        for (damage, which) in damages {
+            let mut bytes = fs::read(path(&items[which])).unwrap();
+            let place = |at: f64| (bytes.len() as f64 * at) as usize;
+            match damage {
+                _ if bytes.is_empty() => {}
+                Damage::Flip(at, bit) => {
+                    let at = place(at);
+                    bytes[at] ^= 1 << bit;
+                }
+                Damage::Cut(at) => bytes.truncate(place(at)),
+                Damage::Grow(byte) => bytes.push(byte),
+                Damage::Swap => bytes = fs::read(path(&items[(which + 1) % 7])).unwrap(),
+            }
+            fs::write(path(&items[which]), bytes).unwrap();
+        }
+        let is_sound = |item: &ds4_store::directory::Item| {
+            item.head.is_ok() && care::verify(&directory, item, crate::rig::PAGE).is_ok()
+        };
+        let items = care::survey(&directory, crate::rig::PAGE).unwrap();
+        let sound = items.iter().filter(|item| is_sound(item)).count();
+        let disk = open(dir.path());
+        let repaired = items.iter().filter(|item| !care::repair(&disk, item)).count();
+        prop_assert_eq!(repaired, items.len() - sound);
+        disk.tidy();
+        let left = care::survey(&directory, crate::rig::PAGE).unwrap();
+        prop_assert!(left.iter().all(is_sound));
+        let sound_paths: Vec<_> = items.iter().filter(|item| is_sound(item)).map(path).collect();
+        prop_assert!(left.iter().all(|item| sound_paths.contains(&path(item))));
+        // Every frontier that is left can be gone on from.
+        let report = disk.report();
+        let frontiers = left.iter().filter(|item| item.shelf == Shelf::Frontiers).count();
+        prop_assert_eq!(report.frontiers, frontiers);
+        prop_assert_eq!(report.used, crate::rig::size(dir.path()));
+        for tokens in [&tokens[..], &[50, 51, 52, 53, 54]] {
+            restore(&disk, tokens).unwrap();
+        }
+        if repaired == 0 {
+            prop_assert_eq!(left.len(), 7);
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     /// Whatever happens to a file, before or after the directory is read: it is refused with a
