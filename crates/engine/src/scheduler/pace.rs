@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-/// Share of a new measurement in the running mean: a change of load shows within a few steps.
+/// Share of a new measurement in the running mean of steps that only decode: a change of load shows
+/// within a few steps.
 const WEIGHT: f64 = 0.25;
+
+/// Rows of a prompt that tell as much about the cost of a row as all that was measured before. A
+/// step of one row costs a card as much as one of fifty, so it says little, and must not make the
+/// next thousand rows crawl.
+const TELLING: f64 = 64.0;
 
 /// Rows of a prompt that every step may hold, however slow they are: a prefill always moves.
 const LEAST: usize = 8;
@@ -52,21 +58,21 @@ impl Pace {
     pub(super) fn note(&mut self, decoding: usize, prefilling: usize, took: Duration) {
         let took = took.as_secs_f64();
         if prefilling == 0 {
-            mean(&mut self.decode, took);
+            mean(&mut self.decode, took, WEIGHT);
             return;
         }
         let decode = match decoding {
             0 => 0.0,
             _ => self.decode.unwrap_or(0.0),
         };
-        let more = (took - decode).max(1e-9);
-        mean(&mut self.row, more / prefilling as f64);
+        let (more, rows) = ((took - decode).max(1e-9), prefilling as f64);
+        mean(&mut self.row, more / rows, rows / (rows + TELLING));
     }
 }
 
-fn mean(value: &mut Option<f64>, new: f64) {
+fn mean(value: &mut Option<f64>, new: f64, weight: f64) {
     *value = Some(match *value {
-        Some(old) => old + WEIGHT * (new - old),
+        Some(old) => old + weight * (new - old),
         None => new,
     });
 }
@@ -91,6 +97,27 @@ mod tests {
         }
         assert!((39..=41).contains(&pace.slice(2)), "{}", pace.slice(2));
         assert!((499..=501).contains(&pace.slice(0)));
+    }
+
+    /// As a card behaves: every step takes ten milliseconds, and a row a fifth of one.
+    #[test]
+    fn many_short_prompts_do_not_slow_down_a_long_one() {
+        let took = |rows: usize| 10 * MS + Duration::from_micros(200) * rows as u32;
+        let mut pace = Pace::new(200 * MS, 1000 * MS);
+        for _ in 0..4 {
+            let rows = pace.slice(0).min(2048);
+            pace.note(0, rows, took(rows));
+        }
+        assert!(pace.slice(0) > 2048, "{}", pace.slice(0));
+        // Sixteen sessions begin one after the other, a row each.
+        for others in 0..16 {
+            pace.note(others, 0, took(others));
+            pace.note(others, 1, took(others + 1));
+        }
+        let after = pace.slice(0).min(2048);
+        assert!(after > 256, "{after}");
+        pace.note(0, after, took(after));
+        assert!(pace.slice(0) > 2048, "{}", pace.slice(0));
     }
 
     #[test]
