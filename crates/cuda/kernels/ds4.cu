@@ -1,5 +1,6 @@
 // One translation unit: nvcc turns it into the binary that is embedded in the program.
 #include "load.cu"
+#include "probe.cu"
 #include "embed.cu"
 #include "norm.cu"
 #include "hyper.cu"

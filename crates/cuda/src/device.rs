@@ -148,6 +148,21 @@ impl Device {
         self.context.name().map_err(Error::of("cuDeviceGetName"))
     }
 
+    /// Its compute capability: major, minor.
+    pub fn capability(&self) -> Result<(i32, i32), Error> {
+        let capability = self.context.compute_capability();
+        capability.map_err(Error::of("cuDeviceGetAttribute"))
+    }
+
+    /// The newest CUDA that the driver knows: major, minor.
+    pub fn driver_cuda(&self) -> Result<(i32, i32), Error> {
+        let mut version = 0;
+        // SAFETY: writes one number.
+        let got = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
+        got.map_err(Error::of("cuDriverGetVersion"))?;
+        Ok((version / 1000, version % 1000 / 10))
+    }
+
     /// Bytes free and bytes there are.
     pub fn memory(&self) -> Result<(usize, usize), Error> {
         self.context

@@ -17,6 +17,7 @@
 //! | `queue` | launches as data, so that steps may be replayed |
 //! | `ops`, `product`, `narrow`, `experts` | the operations |
 //! | `step` | groups of operations of few rows |
+//! | `probe` | what the card's memory delivers |
 
 #![allow(
     unsafe_code,
@@ -32,6 +33,7 @@ mod layout;
 mod memory;
 mod narrow;
 mod ops;
+mod probe;
 mod product;
 mod queue;
 mod step;

@@ -115,7 +115,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             subject.model.name
         );
     }
-    let environment = args.environment();
+    let environment = args.environment(&subject)?;
+    if let Some(older) = &older {
+        older.refuse_other_device(&environment.device)?;
+    }
     let deepest = *contexts.last().expect("there is a first frontier") as usize;
     let (tokens, prompt) = args.prompt.tokens(&subject, deepest, args.subject.seed)?;
     let engine = args.subject.load(&subject, room)?;
@@ -125,7 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         settings: Settings {
             repetitions: args.repeat,
             seed: args.subject.seed,
-            arithmetic: args.subject.arithmetic(),
+            arithmetic: args.subject.arithmetic(&subject),
             is_filled: !args.fill_kv.is_empty(),
             prompt: match args.fill_kv.is_empty() {
                 true => prompt,
@@ -153,7 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         generated: args.gen_tokens,
         seed: args.subject.seed,
     };
-    let measured = measure(&task, args.repeat, &subject, &mut report);
+    let measured = args.measure(&task, &subject, &mut report);
     bar.finish_and_clear();
     let measured = match measured {
         // What was measured is not lost.
@@ -171,44 +174,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ),
         None => Ok(()),
     }
-}
-
-/// All runs, into the report.
-fn measure(task: &Task<'_>, runs: u32, subject: &Subject, report: &mut Report) -> Result<()> {
-    task.warm_up()?;
-    let mut first: Vec<Found> = Vec::new();
-    for run in 0..runs {
-        let mut at = 0;
-        task.run(|found| {
-            let point = match run {
-                0 => {
-                    report.points.push(begin(&found, task.generated, subject));
-                    report.points.last_mut().expect("it was just pushed")
-                }
-                _ => &mut report.points[at],
-            };
-            found
-                .prefill
-                .into_iter()
-                .for_each(|rate| point.prefill.push(rate));
-            point.decode.push(found.decode);
-            match run {
-                0 => {
-                    let alone = |other: &&Found| other.context == found.context;
-                    let alone = first.iter().find(alone).map(|other| &other.written[0]);
-                    point.is_same_alone = alone.is_none_or(|alone| *alone == found.written[0]);
-                    first.push(found);
-                }
-                _ => point.is_repeatable &= first[at].written == found.written,
-            }
-            at += 1;
-            Ok(())
-        })?;
-    }
-    let (is_sound, tokens) = task.look()?;
-    let same = first[0].written[0].starts_with(&tokens);
-    report.points[0].is_repeatable &= is_sound && same;
-    Ok(())
 }
 
 /// A point without measurements.
@@ -234,6 +199,47 @@ fn begin(found: &Found, generated: u32, subject: &Subject) -> Point {
 }
 
 impl Args {
+    /// All runs, into the report.
+    fn measure(&self, task: &Task<'_>, subject: &Subject, report: &mut Report) -> Result<()> {
+        task.warm_up()?;
+        let mut first: Vec<Found> = Vec::new();
+        for run in 0..self.repeat {
+            let mut at = 0;
+            task.run(|found| {
+                let point = match run {
+                    0 => {
+                        report.points.push(begin(&found, task.generated, subject));
+                        report.points.last_mut().expect("it was just pushed")
+                    }
+                    _ => &mut report.points[at],
+                };
+                found
+                    .prefill
+                    .into_iter()
+                    .for_each(|rate| point.prefill.push(rate));
+                point.decode.push(found.decode);
+                match run {
+                    0 => {
+                        let alone = |other: &&Found| other.context == found.context;
+                        let alone = first.iter().find(alone).map(|other| &other.written[0]);
+                        point.is_same_alone = alone.is_none_or(|alone| *alone == found.written[0]);
+                        first.push(found);
+                    }
+                    _ if self.subject.is_determined(subject, found.sessions) => {
+                        point.is_repeatable &= first[at].written == found.written;
+                    }
+                    _ => {}
+                }
+                at += 1;
+                Ok(())
+            })?;
+        }
+        let (is_sound, tokens) = task.look()?;
+        let same = first[0].written[0].starts_with(&tokens);
+        report.points[0].is_repeatable &= is_sound && same;
+        Ok(())
+    }
+
     fn contexts(&self) -> Result<Vec<u32>> {
         if !self.fill_kv.is_empty() {
             let mut contexts = self.fill_kv.clone();
@@ -283,23 +289,33 @@ impl Args {
         })
     }
 
-    fn environment(&self) -> Environment {
+    fn environment(&self, subject: &Subject) -> Result<Environment> {
         let memory = hardware::memory();
         let threads = self.subject.threads();
         manners::say("measuring the memory's bandwidth");
+        let (device, device_memory, bandwidth) = match &subject.card {
+            Some(card) => {
+                let delivers = card
+                    .bandwidth()
+                    .context("cannot measure the card's memory")?;
+                (card.name()?, Some(card.memory()?.1 as u64), delivers)
+            }
+            None => ("CPU".into(), None, bandwidth::measure(threads, memory)),
+        };
         let best = Simd::ALL.into_iter().rev().find(|simd| simd.is_supported());
-        Environment {
+        Ok(Environment {
             version: env!("CARGO_PKG_VERSION"),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             cpu: hardware::cpu_name(),
-            device: "CPU".into(),
+            device,
+            device_memory,
             simd: format!("{:?}", best.unwrap_or(Simd::Scalar)),
             hardware_threads: std::thread::available_parallelism().map_or(1, usize::from),
             threads,
             memory: memory.map(|memory| memory.total),
             gpus: hardware::gpus().into_iter().map(|gpu| gpu.name).collect(),
-            bandwidth: bandwidth::measure(threads, memory),
-        }
+            bandwidth,
+        })
     }
 
     /// Progress in tokens, all runs together.

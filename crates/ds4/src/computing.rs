@@ -1,15 +1,37 @@
-//! How weights are computed with, on any model: what loading and measuring ask alike.
+//! What a model is computed on and how: what loading and measuring ask alike.
+
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::ArgAction;
-use ds4_engine::Arithmetic;
+use ds4_engine::{
+    Arithmetic, Card, CpuOptions, CudaArithmetic, CudaOptions, LoadError, Machine, load_cpu,
+    load_cuda,
+};
 use ds4_gguf::Gguf;
 
-use crate::progress;
+use crate::{manners, progress};
 
-/// How it is computed.
+/// Most rows of a step on a card: the longer the stretch of a prompt, the more tokens share the
+/// reading of an expert. Two thousand take a third of a second on a large card, which is how long
+/// others wait for their next token.
+const CARD_ROWS: usize = 2048;
+
+/// What it is computed on, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ComputingArgs {
+    /// Threads to compute with [default: one a physical core].
+    #[arg(short, long, value_name = "N", env = "DS4_THREADS",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// What to compute on: an NVIDIA card, the CPU, or the card if there is one and the model fits.
+    #[arg(
+        long,
+        env = "DS4_DEVICE",
+        value_name = "DEVICE",
+        default_value = "auto"
+    )]
+    pub(crate) device: Device,
     /// Multiply floats instead of eight-bit codes: no rounding beyond the model's own, and an
     /// answer that does not depend on what else is computed. Slower.
     #[arg(long, env = "DS4_EXACT", value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -23,10 +45,33 @@ pub(crate) struct ComputingArgs {
     warm_weights: bool,
 }
 
+/// What computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Device {
+    /// An NVIDIA card if there is one and the model fits, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA card.
+    Cuda,
+}
+
+/// What there has to be room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Sessions that are computed.
+    pub(crate) slots: usize,
+    /// Pages of their memory.
+    pub(crate) pages: usize,
+    /// Rows with logits in one step.
+    pub(crate) outputs: usize,
+}
+
 impl ComputingArgs {
-    /// What the CPU multiplies.
-    pub(crate) fn arithmetic(&self, usual: Arithmetic) -> Arithmetic {
-        if self.exact { Arithmetic::Float } else { usual }
+    /// Threads that compute, on the CPU.
+    pub(crate) fn threads(&self) -> usize {
+        let usual = CpuOptions::default().threads;
+        self.threads.map_or(usual, usize::from)
     }
 
     /// Reads all weights, if that is wanted.
@@ -37,5 +82,76 @@ impl ComputingArgs {
                 .with_context(|| format!("cannot read all of {}", file.name()))?;
         }
         Ok(())
+    }
+
+    /// The card to compute on, if it is to be a card; an error if one was asked for and there is
+    /// none.
+    pub(crate) fn card(&self) -> Result<Option<Arc<Card>>> {
+        match self.device {
+            Device::Cpu => Ok(None),
+            Device::Auto => Ok(Card::open(0).ok()),
+            Device::Cuda => Card::open(0)
+                .map(Some)
+                .context("cannot compute on an NVIDIA card"),
+        }
+    }
+
+    /// The model on the device asked for, and what that is called.
+    pub(crate) fn machine(&self, file: &Gguf, room: Room) -> Result<(Box<dyn Machine>, String)> {
+        let asked = self.device == Device::Cuda;
+        if let Some(card) = self.card()? {
+            match self.on_card(file, room)? {
+                Ok(machine) => return Ok((machine, card.name()?)),
+                Err(reason) if asked || reason.is_interruption() => {
+                    let path = file.name();
+                    return Err(reason).with_context(|| format!("cannot run {path} on a card"));
+                }
+                Err(reason) => manners::say(&format!("not on the NVIDIA card: {reason}")),
+            }
+        }
+        let machine = self
+            .on_cpu(file, room)
+            .with_context(|| format!("cannot run {}", file.name()))?;
+        Ok((machine, format!("{} threads", self.threads())))
+    }
+
+    /// The model on the first card.
+    pub(crate) fn on_card(
+        &self,
+        file: &Gguf,
+        room: Room,
+    ) -> Result<Result<Box<dyn Machine>, LoadError>> {
+        let defaults = CudaOptions::default();
+        let options = CudaOptions {
+            arithmetic: match self.exact {
+                true => CudaArithmetic::Float,
+                false => defaults.arithmetic,
+            },
+            slots: room.slots,
+            pages: room.pages,
+            max_outputs: room.outputs,
+            max_rows: room.outputs.max(CARD_ROWS),
+            ..defaults
+        };
+        let loaded = progress::bytes(|progress| load_cuda(file, options, progress))?.0;
+        Ok(loaded.map(|machine| Box::new(machine) as Box<dyn Machine>))
+    }
+
+    /// The model on the CPU.
+    pub(crate) fn on_cpu(&self, file: &Gguf, room: Room) -> Result<Box<dyn Machine>, LoadError> {
+        let defaults = CpuOptions::default();
+        let options = CpuOptions {
+            threads: self.threads(),
+            arithmetic: match self.exact {
+                true => Arithmetic::Float,
+                false => defaults.arithmetic,
+            },
+            slots: room.slots,
+            pages: room.pages,
+            max_outputs: room.outputs,
+            max_rows: room.outputs.max(defaults.max_rows),
+            ..defaults
+        };
+        Ok(Box::new(load_cpu(file, options)?))
     }
 }

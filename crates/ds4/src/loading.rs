@@ -6,15 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::ArgAction;
-use ds4_engine::{
-    CpuOptions, CudaArithmetic, CudaOptions, Engine, Machine, Options, Store, load_cpu, load_cuda,
-    missing_card,
-};
+use ds4_engine::{Engine, Machine, Options, PAGE_TOKENS, Store};
 use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
-use crate::computing::ComputingArgs;
-use crate::{demo, manners, progress};
+use crate::computing::{ComputingArgs, Room};
+use crate::{demo, manners};
 
 /// Where the original program looks for a model, relative to the working folder.
 const CUSTOMARY: &str = "ds4flash.gguf";
@@ -30,18 +27,6 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "TOKENS", env = "DS4_CTX",
         value_parser = clap::value_parser!(u32).range(2..=1 << 20))]
     ctx: Option<u32>,
-    /// Threads to compute with [default: one a physical core].
-    #[arg(short, long, value_name = "N", env = "DS4_THREADS",
-        value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-    /// What to compute on: an NVIDIA card, the CPU, or the card if there is one and the model fits.
-    #[arg(
-        long,
-        env = "DS4_DEVICE",
-        value_name = "DEVICE",
-        default_value = "auto"
-    )]
-    device: Device,
     #[command(flatten)]
     computing: ComputingArgs,
     /// Keep the weights in memory: the system may not give their place to anything else. Needs as
@@ -58,17 +43,6 @@ pub(crate) struct ModelArgs {
 
 /// Tokens of context where nobody says.
 const CONTEXT: u32 = 8192;
-
-/// What computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Device {
-    /// An NVIDIA card if there is one and the model fits, else the CPU.
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// The first NVIDIA card.
-    Cuda,
-}
 
 /// How much logits a verb wants in one step.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,6 +144,17 @@ impl ModelArgs {
         open(self.model.as_deref())
     }
 
+    /// The model alone, for one session of the whole context, and what it is computed on.
+    pub(crate) fn machine(&self, file: &Gguf) -> Result<(Box<dyn Machine>, String)> {
+        self.computing.warm(file)?;
+        let room = Room {
+            slots: 1,
+            pages: (self.ctx as usize).div_ceil(PAGE_TOKENS),
+            outputs: 1,
+        };
+        self.computing.machine(file, room)
+    }
+
     /// Loads the model for one session.
     pub(crate) fn load(&self, wants: Wants) -> Result<Model> {
         self.load_from(&self.open()?, wants)
@@ -192,7 +177,13 @@ impl ModelArgs {
             store: self.store.clone(),
             ..Options::default()
         };
-        let (machine, on) = self.machine(file, &options, wants)?;
+        let slots = wants.sessions();
+        let room = Room {
+            slots,
+            pages: slots * options.context.div_ceil(PAGE_TOKENS),
+            outputs: wants.outputs(),
+        };
+        let (machine, on) = self.computing.machine(file, room)?;
         let shared = Some(Arc::clone(&tokenizer));
         let engine = Engine::start(machine, shared, options)
             .with_context(|| format!("cannot run {path}"))?;
@@ -206,52 +197,5 @@ impl ModelArgs {
             name: name(file),
             file: path.to_owned(),
         })
-    }
-
-    /// The model on the device asked for, and what that is called.
-    fn machine(
-        &self,
-        file: &Gguf,
-        options: &Options,
-        wants: Wants,
-    ) -> Result<(Box<dyn Machine>, String)> {
-        let slots = wants.sessions();
-        let pages = slots * options.context.div_ceil(ds4_engine::PAGE_TOKENS);
-        let max_outputs = wants.outputs();
-        let path = file.name();
-        let asked = self.device == Device::Cuda;
-        if asked || (self.device == Device::Auto && missing_card(0).is_none()) {
-            let defaults = CudaOptions::default();
-            let cuda = CudaOptions {
-                arithmetic: if self.computing.exact {
-                    CudaArithmetic::Float
-                } else {
-                    defaults.arithmetic
-                },
-                slots,
-                pages,
-                max_outputs,
-                ..defaults
-            };
-            match progress::bytes(|progress| load_cuda(file, cuda, progress))?.0 {
-                Ok(machine) => return Ok((Box::new(machine), "NVIDIA card 0".into())),
-                Err(reason) if asked || reason.is_interruption() => {
-                    return Err(reason).with_context(|| format!("cannot run {path} on a card"));
-                }
-                Err(reason) => manners::say(&format!("not on the NVIDIA card: {reason}")),
-            }
-        }
-        let defaults = CpuOptions::default();
-        let cpu = CpuOptions {
-            threads: self.threads.map_or(defaults.threads, usize::from),
-            arithmetic: self.computing.arithmetic(defaults.arithmetic),
-            slots,
-            pages,
-            max_outputs,
-            ..defaults
-        };
-        let threads = cpu.threads;
-        let machine = load_cpu(file, cpu).with_context(|| format!("cannot run {path}"))?;
-        Ok((Box::new(machine), format!("{threads} threads")))
     }
 }

@@ -15,6 +15,7 @@
 //! | [`snapshot`] | a session as bytes |
 //! | [`sampling`] | from logits to a token |
 //! | [`machine`], [`load`] | a model on a device, behind one object-safe trait |
+//! | `trial` | a card against the CPU |
 //!
 //! There is no `async` here, no JSON and no HTTP.
 
@@ -39,6 +40,7 @@ mod saver;
 mod scheduler;
 pub mod snapshot;
 mod timeline;
+mod trial;
 
 pub use ds4_cpu::dot::Simd;
 pub use ds4_cpu::{Arithmetic, Options as CpuOptions, selftest};
@@ -49,9 +51,10 @@ pub use error::{EngineError, RequestError};
 pub use generation::{
     Canceller, Finish, FinishReason, Generation, Output, Progress, Score, Token, Usage,
 };
-pub use load::{CudaArithmetic, CudaOptions, LoadError, load_cpu, load_cuda, missing_card};
+pub use load::{Card, CardError, CudaArithmetic, CudaOptions, LoadError, load_cpu, load_cuda};
 pub use machine::{Identity, Limits, Loaded, Machine, MachineError};
 pub use pages::Admission;
 pub use request::{Grammar, Request, Scoring, Structure, end_of_turn};
 pub use sampling::{Sampling, SamplingFields};
 pub use snapshot::SnapshotError;
+pub use trial::{CardFinding, TrialError, try_card};

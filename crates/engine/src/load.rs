@@ -11,7 +11,9 @@ use thiserror::Error;
 
 use crate::machine::{Identity, Loaded};
 
-pub use ds4_cuda::{Arithmetic as CudaArithmetic, Options as CudaOptions};
+pub use ds4_cuda::{
+    Arithmetic as CudaArithmetic, Device as Card, Error as CardError, Options as CudaOptions,
+};
 
 /// Why a model was not loaded.
 #[derive(Debug, Error)]
@@ -88,11 +90,6 @@ pub fn load_cpu(file: &Gguf, options: Options) -> Result<Loaded<Cpu>, LoadError>
     let weights = weights.map(|_, tensor| ds4_cpu::Tensor::bound(tensor));
     let cpu = Cpu::new(shape.clone(), options)?;
     Ok(Loaded::new(cpu, weights, &shape, rows, identity)?)
-}
-
-/// Why there is no NVIDIA card to run on, if there is none.
-pub fn missing_card(card: usize) -> Option<LoadError> {
-    ds4_cuda::Device::open(card).err().map(LoadError::Cuda)
 }
 
 /// Loads the model in `file` onto an NVIDIA card; `progress` is told bytes copied and bytes in all,

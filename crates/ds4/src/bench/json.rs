@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::report::{Point, Report, Series};
+use crate::manners::Hinted;
 
 /// Version of the format.
 const VERSION: u64 = 1;
@@ -29,6 +30,7 @@ pub(super) fn render(report: &Report) -> String {
             "system": environment.system,
             "cpu": environment.cpu,
             "device": environment.device,
+            "device_memory_bytes": environment.device_memory,
             "simd": environment.simd,
             "hardware_threads": environment.hardware_threads,
             "threads": environment.threads,
@@ -167,6 +169,18 @@ fn plain(value: Option<&Value>) -> String {
 }
 
 impl Older {
+    /// Refuses a report of another device: its ratios would be of the machines, not of a change.
+    pub(super) fn refuse_other_device(&self, device: &str) -> Result<()> {
+        let was = self.facts.iter().find(|(name, _)| *name == "device");
+        match was {
+            Some((_, was)) if was != device => Err(Hinted::failure(
+                format!("the report to compare with was measured on {was}, this is {device}"),
+                "measure on the same device (--device), or leave --compare away",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The point measured at the same place.
     pub(super) fn at(&self, point: &Point) -> Option<OlderPoint> {
         let place = (u64::from(point.context), u64::from(point.sessions));
@@ -205,6 +219,21 @@ mod tests {
         let differences = older.differences(&other);
         assert_eq!(differences.len(), 1);
         assert_eq!(differences[0].0, "threads");
+    }
+
+    #[test]
+    fn reports_of_two_devices_are_not_compared() {
+        let report = report();
+        let older = parse(&render(&report)).expect("our own report");
+        older.refuse_other_device("CPU").expect("the same device");
+        let error = older
+            .refuse_other_device("NVIDIA H200")
+            .expect_err("another one");
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("CPU") && error.contains("NVIDIA H200"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -241,16 +241,21 @@ fn greedy(prompt: Vec<u32>, most: u32) -> Request {
 }
 
 /// Tokens a second while all sessions were decoding: from the moment when the last one had its first
-/// token to the moment when the first one had its last.
+/// token to the moment when the first one had its last. On a busy machine one may be done before
+/// another begins: then it is the time of them all.
 fn together<'t>(times: impl Iterator<Item = &'t [Instant]> + Clone) -> f64 {
-    let begin = times.clone().filter_map(|times| times.first()).max();
-    let end = times.clone().filter_map(|times| times.last()).min();
-    let (Some(&begin), Some(&end)) = (begin, end) else {
-        return 0.0;
+    let begins = || times.clone().filter_map(|times| times.first());
+    let ends = || times.clone().filter_map(|times| times.last());
+    let (begin, end) = match (begins().max(), ends().min()) {
+        (Some(begin), Some(end)) if begin < end => (begin, end),
+        _ => match (begins().min(), ends().max()) {
+            (Some(begin), Some(end)) => (begin, end),
+            _ => return 0.0,
+        },
     };
-    let within = |time: &&Instant| **time > begin && **time <= end;
+    let within = |time: &&Instant| *time > begin && *time <= end;
     let count: usize = times.map(|times| times.iter().filter(within).count()).sum();
-    let took = end.saturating_duration_since(begin).as_secs_f64();
+    let took = end.saturating_duration_since(*begin).as_secs_f64();
     count as f64 / took.max(1e-9)
 }
 
@@ -272,5 +277,9 @@ mod tests {
         let rate = together(two.iter().map(|t| &t[..]));
         assert!((rate - 5.0 / 3.0).abs() < 1e-9, "{rate}");
         assert!(together(std::iter::empty()).abs() < 1e-9);
+        // No time is shared: 2, 3, 5, 6 and 7 of six seconds.
+        let apart = [at(&[1, 2, 3]), at(&[5, 6, 7])];
+        let rate = together(apart.iter().map(|t| &t[..]));
+        assert!((rate - 5.0 / 6.0).abs() < 1e-9, "{rate}");
     }
 }

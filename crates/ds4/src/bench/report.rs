@@ -17,7 +17,10 @@ pub(super) struct Environment {
     pub(super) version: &'static str,
     pub(super) system: String,
     pub(super) cpu: String,
+    /// What computed: `CPU`, or a card's name.
     pub(super) device: String,
+    /// Bytes of the card's memory, if a card computed.
+    pub(super) device_memory: Option<u64>,
     pub(super) simd: String,
     /// Hardware threads this process may use.
     pub(super) hardware_threads: usize,
@@ -25,7 +28,7 @@ pub(super) struct Environment {
     pub(super) memory: Option<u64>,
     /// Graphics cards that are there, used or not.
     pub(super) gpus: Vec<String>,
-    /// Bytes a second that the memory delivers to as many threads.
+    /// Bytes a second that the memory delivers: the card's, or to as many threads.
     pub(super) bandwidth: f64,
 }
 
@@ -148,6 +151,7 @@ pub(super) mod tests {
                 system: "linux x86_64".into(),
                 cpu: "a <CPU> & more".into(),
                 device: "CPU".into(),
+                device_memory: None,
                 simd: "AVX2".into(),
                 hardware_threads: 4,
                 threads: 2,

@@ -1,16 +1,18 @@
 //! What is measured: a weight file, or a model made in memory.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ds4_engine::{CpuOptions, Engine, Identity, Options, PAGE_TOKENS, load_cpu};
+use ds4_engine::{Card, Engine, Identity, Options, PAGE_TOKENS};
 use ds4_gguf::Gguf;
 use ds4_model::inventory::Inventory;
 use ds4_model::{KvGeometry, RowFormat, Shape, Weights};
 
 use super::report::Model;
 use super::synthetic::Named;
-use crate::computing::ComputingArgs;
+use crate::computing::{self, ComputingArgs, Device};
 use crate::hardware::{self, Memory};
 use crate::units::Bytes;
 use crate::{loading, manners, progress};
@@ -30,10 +32,6 @@ pub(super) struct SubjectArgs {
     /// What random weights, tokens and memory follow from.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
-    /// Threads to compute with [default: one a physical core].
-    #[arg(short, long, value_name = "N", env = "DS4_THREADS",
-        value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
     #[command(flatten)]
     computing: ComputingArgs,
 }
@@ -45,7 +43,19 @@ pub(super) struct Subject {
     pub(super) inventory: Inventory,
     pub(super) geometry: KvGeometry,
     pub(super) model: Model,
+    /// The card it is computed on, if it is not the CPU.
+    pub(super) card: Option<Arc<Card>>,
 }
+
+/// Layers of a synthetic model that are made for a card; the others repeat them in the host's memory
+/// and have their own place in the card's.
+const MADE: usize = 2;
+
+/// Longer than any step takes.
+const A_LONG_TIME: Duration = Duration::from_secs(1000);
+
+/// Bytes of a card that are neither weights nor sessions: what a step works in, and the driver's.
+const CARD_SPARE: u64 = 3 << 30;
 
 /// How much room measuring takes.
 #[derive(Clone, Copy, Debug)]
@@ -70,15 +80,26 @@ impl SubjectArgs {
     /// Opens the file, or makes the model.
     pub(super) fn open(&self, room: Room) -> Result<Subject> {
         let memory = hardware::memory();
-        let (file, name) = match &self.synthetic {
-            Some(named) => (self.make(named, room, memory)?, named.name.clone()),
+        let mut card = self.computing.card()?;
+        let (file, name, bytes) = match &self.synthetic {
+            Some(named) => {
+                let whole = named.model(self.seed, None);
+                let planned = whole.plan();
+                let cannot = || format!("cannot make {}", named.name);
+                let bytes = planned.with_context(cannot)?.file_bytes();
+                let geometry = KvGeometry::new(&whole.shape, RowFormat::Packed, false);
+                card = self.fitting(card, bytes, &geometry, room)?;
+                let made = self.make(named, room, memory, card.is_some())?;
+                (made, named.name.clone(), bytes)
+            }
             None => {
                 let file = loading::open(self.model.as_deref())?;
                 let name = Path::new(file.name())
                     .file_name()
                     .map(|name| name.to_string_lossy());
                 let name = name.map_or_else(|| file.name().to_owned(), |name| name.into_owned());
-                (file, name)
+                let bytes = file.file_bytes();
+                (file, name, bytes)
             }
         };
         let shown = file.name().to_owned();
@@ -87,14 +108,17 @@ impl SubjectArgs {
         let inventory = Inventory::of(&shape, &weights);
         let geometry = KvGeometry::new(&shape, RowFormat::Packed, false);
         if self.synthetic.is_none() {
+            card = self.fitting(card, bytes, &geometry, room)?;
+        }
+        if self.synthetic.is_none() && card.is_none() {
             let sessions = session_bytes(&geometry, room);
             fits("the context's memory", sessions, memory)?;
             if let Some(memory) = memory
-                && file.file_bytes() + sessions > memory.total
+                && bytes + sessions > memory.total
             {
                 manners::say(&format!(
                     "note: {} and {} of context exceed {} of memory: this measures the disk",
-                    Bytes(file.file_bytes()),
+                    Bytes(bytes),
                     Bytes(sessions),
                     Bytes(memory.total)
                 ));
@@ -108,7 +132,7 @@ impl SubjectArgs {
             profile: shape.profile.to_string(),
             recipe: recipe.unwrap_or_else(|| "mixed formats".into()),
             layers: shape.layers(),
-            file_bytes: file.file_bytes(),
+            file_bytes: bytes,
         };
         Ok(Subject {
             file,
@@ -116,16 +140,54 @@ impl SubjectArgs {
             inventory,
             geometry,
             model,
+            card,
         })
     }
 
-    fn make(&self, named: &Named, room: Room, memory: Option<Memory>) -> Result<Gguf> {
-        let model = named.model(self.seed);
+    /// The card, if the model and its sessions fit; where the choice is ours, the CPU if not.
+    fn fitting(
+        &self,
+        card: Option<Arc<Card>>,
+        weights: u64,
+        geometry: &KvGeometry,
+        room: Room,
+    ) -> Result<Option<Arc<Card>>> {
+        let Some(card) = card else {
+            return Ok(None);
+        };
+        let (name, free) = (card.name()?, card.memory()?.0 as u64);
+        let needed = weights + session_bytes(geometry, room) + CARD_SPARE;
+        if needed <= free {
+            return Ok(Some(card));
+        }
+        let lacks = format!(
+            "{} of weights and context do not fit the {name}: {} are free",
+            Bytes(needed),
+            Bytes(free)
+        );
+        if self.computing.device == Device::Auto {
+            manners::say(&format!("{lacks}; computing on the CPU"));
+            return Ok(None);
+        }
+        Err(manners::Hinted::failure(lacks, LESS))
+    }
+
+    /// Makes the model in this machine's memory: all of it, or as much as a card is to copy.
+    fn make(
+        &self,
+        named: &Named,
+        room: Room,
+        memory: Option<Memory>,
+        for_card: bool,
+    ) -> Result<Gguf> {
+        let model = named.model(self.seed, for_card.then_some(MADE));
         let name = &named.name;
         let cannot = || format!("cannot make {name}");
-        let bytes = model.plan().with_context(cannot)?.file_bytes();
-        let geometry = KvGeometry::new(&model.shape, RowFormat::Packed, false);
-        let needed = bytes + session_bytes(&geometry, room);
+        let mut needed = model.plan().with_context(cannot)?.file_bytes();
+        if !for_card {
+            let geometry = KvGeometry::new(&model.shape, RowFormat::Packed, false);
+            needed += session_bytes(&geometry, room);
+        }
         fits(name, needed, memory)?;
         manners::say(&format!("making {name}: {} of memory", Bytes(needed)));
         let made = progress::bytes(|progress| model.model_watched(progress))?.0;
@@ -135,40 +197,53 @@ impl SubjectArgs {
     /// Loads the model for as many sessions and as much context as are measured.
     pub(super) fn load(&self, subject: &Subject, room: Room) -> Result<Engine> {
         let slots = room.sessions as usize;
-        let defaults = CpuOptions::default();
-        let cpu = CpuOptions {
-            threads: self.threads(),
-            arithmetic: self.computing.arithmetic(defaults.arithmetic),
-            slots,
-            pages: room.pages(),
-            max_outputs: slots.max(defaults.max_outputs),
-            max_rows: slots.max(defaults.max_rows),
-            ..defaults
-        };
-        let options = Options {
+        let mut options = Options {
             context: room.context as usize,
             sessions: slots + 1,
             ..Options::default()
         };
+        if subject.card.is_some() {
+            // A card's sums depend on how a prompt is cut into steps: it is cut by size alone, not
+            // by what steps before it took, so that all runs compute the same.
+            options.longest_step = A_LONG_TIME;
+        }
+        let room = computing::Room {
+            slots,
+            pages: room.pages(),
+            outputs: slots.max(16),
+        };
         let cannot = || format!("cannot run {}", subject.model.name);
-        let machine = load_cpu(&subject.file, cpu).with_context(cannot)?;
-        Engine::start(Box::new(machine), None, options).with_context(cannot)
+        let machine = match &subject.card {
+            Some(_) => self.computing.on_card(&subject.file, room)?,
+            None => self.computing.on_cpu(&subject.file, room),
+        };
+        let machine = machine.with_context(cannot)?;
+        Engine::start(machine, None, options).with_context(cannot)
     }
 
     /// Threads that compute.
     pub(super) fn threads(&self) -> usize {
-        let usual = CpuOptions::default().threads;
-        self.threads.map_or(usual, usize::from)
+        self.computing.threads()
+    }
+
+    /// Whether so many sessions at once write the same in every run. On a card what a session
+    /// writes depends on who shares its steps, which is a matter of time.
+    pub(super) fn is_determined(&self, subject: &Subject, sessions: u32) -> bool {
+        sessions == 1 || self.computing.exact || subject.card.is_none()
     }
 
     /// What activations are multiplied as.
-    pub(super) fn arithmetic(&self) -> &'static str {
-        match self.computing.exact {
-            true => "floats",
-            false => "eight-bit codes",
+    pub(super) fn arithmetic(&self, subject: &Subject) -> &'static str {
+        match (self.computing.exact, &subject.card) {
+            (true, _) => "floats",
+            (false, None) => "eight-bit codes",
+            (false, Some(_)) => "binary16",
         }
     }
 }
+
+/// What helps where there is too little memory.
+const LESS: &str = "fewer layers (--synthetic flash-q2:4), a shorter context, or fewer sessions";
 
 /// Bytes of all that sessions remember.
 fn session_bytes(geometry: &KvGeometry, room: Room) -> u64 {
@@ -187,6 +262,6 @@ fn fits(what: &str, needed: u64, memory: Option<Memory>) -> Result<()> {
             "{what} needs {} of memory; {available} is free",
             Bytes(needed)
         ),
-        "fewer layers (--synthetic flash-q2:4), a shorter context, or fewer sessions",
+        LESS,
     ))
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::json::Older;
 use super::report::{Point, Report, Series};
+use crate::units::Bytes;
 
 const WIDTH: f64 = 860.0;
 const PANEL: f64 = 300.0;
@@ -62,12 +63,15 @@ pub(super) fn render(report: &Report, older: Option<&Older>) -> String {
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n"
     );
     let environment = &report.environment;
-    let title = format!("{} on {}", report.model.name, environment.cpu);
-    let threads = environment.threads;
-    let below = format!(
-        "{} threads, {}, ds4 {}",
-        threads, environment.simd, environment.version
-    );
+    let (on, with) = match environment.device_memory {
+        Some(memory) => (&environment.device, Bytes(memory).to_string()),
+        None => (
+            &environment.cpu,
+            format!("{} threads, {}", environment.threads, environment.simd),
+        ),
+    };
+    let title = format!("{} on {on}", report.model.name);
+    let below = format!("{with}, ds4 {}", environment.version);
     label(&mut text, 16.0, 26.0, "title", &title);
     label(&mut text, 16.0, 46.0, "dim", &below);
     for (number, shown) in panels.into_iter().enumerate() {

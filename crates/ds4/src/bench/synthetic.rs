@@ -66,15 +66,17 @@ impl std::str::FromStr for Named {
 }
 
 impl Named {
-    /// The model of this seed: the one that `ds4 synth` makes.
-    pub(super) fn model(&self, seed: u64) -> Synthetic {
+    /// The model of this seed: the one that `ds4 synth` makes. With `share`, only so many layers
+    /// have large matrices of their own and the others repeat them, which a device that copies
+    /// weights cannot tell from the whole.
+    pub(super) fn model(&self, seed: u64, share: Option<usize>) -> Synthetic {
         Synthetic {
             shape: self.shape.clone(),
             seed,
             recipe: self.recipe.clone(),
             contents: match self.is_small {
                 true => Contents::Reference,
-                false => Contents::Noise { share: None },
+                false => Contents::Noise { share },
             },
         }
     }

@@ -42,23 +42,29 @@ fn head(report: &Report) -> String {
         |memory| format!("{} of memory", Bytes(memory)),
     );
     let settings = &report.settings;
+    let delivers = Bytes(environment.bandwidth as u64);
+    let host = format!(
+        "{}, {} of {} hardware threads, {}, {memory}",
+        environment.cpu, environment.threads, environment.hardware_threads, environment.simd
+    );
+    let machine = match (environment.device_memory, environment.threads) {
+        (Some(card), _) => {
+            format!(
+                "{} on the card that it reads at {delivers}/s\n{host}",
+                Bytes(card)
+            )
+        }
+        (None, 1) => format!("{host} that one thread can read at {delivers}/s"),
+        (None, threads) => format!("{host} that {threads} threads can read at {delivers}/s"),
+    };
     format!(
         "ds4 {} on {}, {}\n\
-         {}, {} of {} hardware threads, {}, {memory} that {} read at {}/s\n\
+         {machine}\n\
          {}: {}, {} layers, {}, {}, identity {}\n\
          {}; {} runs, {}\n\n",
         environment.version,
         environment.device,
         environment.system,
-        environment.cpu,
-        environment.threads,
-        environment.hardware_threads,
-        environment.simd,
-        match environment.threads {
-            1 => "one thread can".to_owned(),
-            threads => format!("{threads} threads can"),
-        },
-        Bytes(environment.bandwidth as u64),
         model.name,
         model.profile,
         model.layers,
