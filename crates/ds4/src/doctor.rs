@@ -59,6 +59,9 @@ fn problems(machine: &Machine) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if let (Err(reason), Some(card)) = (&machine.cuda, machine.gpus.first()) {
+        problems.push(format!("{} cannot be computed on: {reason}", card.name));
+    }
     if machine
         .memory
         .is_some_and(|memory| memory.available < 1 << 30)
@@ -80,6 +83,17 @@ fn as_text(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
         ([], None) => "no NVIDIA card".to_owned(),
         ([], Some(driver)) => format!("NVIDIA driver {driver}, no card"),
         (cards, driver) => format!("{} (driver {})", cards.join("; "), known(driver)),
+    };
+    let cuda = match &machine.cuda {
+        Ok(card) => format!(
+            "computes on {}: {}, {} free, compute capability {}, CUDA {}",
+            card.name,
+            Bytes(card.memory.total),
+            Bytes(card.memory.available),
+            card.capability,
+            card.version
+        ),
+        Err(reason) => format!("absent: {reason}"),
     };
     let disk = machine.disk.map(|free| format!("{} free", Bytes(free)));
     let memory = machine.memory.map(|memory| {
@@ -105,6 +119,7 @@ fn as_text(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
         ("huge pages", known(&machine.huge_pages)),
         ("disk here", known(&disk)),
         ("graphics", gpus),
+        ("CUDA", cuda),
     ];
     let mut text = String::new();
     for (name, what) in rows {
@@ -120,7 +135,7 @@ fn as_text(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
             fit.name,
             Bytes(fit.weights),
             Bytes(fit.weights + fit.conversation),
-            fit.verdict.reason()
+            fit.reason()
         ));
     }
     for problem in problems {
@@ -138,12 +153,23 @@ fn as_json(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
                 "weight_bytes": fit.weights,
                 "conversation_bytes": fit.conversation,
                 "fits": fit.verdict.fits(),
-                "why": fit.verdict.reason(),
+                "fits_card": fit.on_card,
+                "why": fit.reason(),
             })
         })
         .collect();
     let gpu = |gpu: &Gpu| json!({ "name": gpu.name, "memory_bytes": gpu.memory });
     let gpus: Vec<_> = machine.gpus.iter().map(gpu).collect();
+    let cuda = match &machine.cuda {
+        Ok(card) => json!({
+            "name": card.name,
+            "memory_bytes": card.memory.total,
+            "free_bytes": card.memory.available,
+            "compute_capability": card.capability,
+            "cuda": card.version,
+        }),
+        Err(reason) => json!({ "absent": reason.to_string() }),
+    };
     let object = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "system": machine.system,
@@ -158,6 +184,7 @@ fn as_json(machine: &Machine, fits: &[Fit], problems: &[String]) -> String {
         "free_disk_bytes": machine.disk,
         "gpus": gpus,
         "gpu_driver": machine.gpu_driver,
+        "cuda": cuda,
         "models": fits,
         "conversation_tokens": CONVERSATION,
         "problems": problems,

@@ -82,6 +82,24 @@ pub(crate) fn gpus() -> Vec<Gpu> {
     ask("nvidia-smi", &query).map_or_else(Vec::new, |text| parse_gpus(&text))
 }
 
+/// The version of the NVIDIA driver, as the kernel or its own tool tells it.
+pub(crate) fn gpu_driver() -> Option<String> {
+    let kernel = read_to_string("/proc/driver/nvidia/version").ok();
+    let kernel = kernel.and_then(|text| parse_driver(&text));
+    kernel.or_else(|| {
+        let query = ["--query-gpu=driver_version", "--format=csv,noheader"];
+        Some(ask("nvidia-smi", &query)?.lines().next()?.to_owned())
+    })
+}
+
+/// The version among the words of the driver's first line.
+fn parse_driver(text: &str) -> Option<String> {
+    let line = text.lines().next()?;
+    let is_version =
+        |word: &&str| word.contains('.') && word.split('.').all(|part| part.parse::<u32>().is_ok());
+    line.split_whitespace().find(is_version).map(str::to_owned)
+}
+
 fn parse_gpus(text: &str) -> Vec<Gpu> {
     let card = |line: &str| {
         let (name, mib) = line.rsplit_once(',')?;
@@ -127,5 +145,8 @@ mod tests {
         assert_eq!(cards.len(), 2);
         assert_eq!(cards[0].memory, 143_771 << 20);
         assert_eq!(cards[1].name, "A, B");
+        let version = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  \
+                       Release Build\n";
+        assert_eq!(parse_driver(version).as_deref(), Some("580.95.05"));
     }
 }

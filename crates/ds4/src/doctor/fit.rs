@@ -18,6 +18,20 @@ pub(super) struct Fit {
     /// Bytes of a conversation.
     pub(super) conversation: u64,
     pub(super) verdict: Verdict,
+    /// Whether it fits the memory of the card, if there is one to compute on.
+    pub(super) on_card: Option<bool>,
+}
+
+impl Fit {
+    /// Whether it fits, in words.
+    pub(super) fn reason(&self) -> String {
+        let card = match self.on_card {
+            Some(true) => "; fits the card",
+            Some(false) => "; does not fit the card",
+            None => "",
+        };
+        format!("{}{card}", self.verdict.reason())
+    }
 }
 
 /// Whether it fits.
@@ -39,7 +53,7 @@ impl Verdict {
         }
     }
 
-    pub(super) fn reason(&self) -> String {
+    fn reason(&self) -> String {
         match self {
             Self::Fits(left) => format!("fits, {} left", Bytes(*left)),
             Self::Lacks(missing) => format!(
@@ -80,6 +94,11 @@ fn fit(name: &str, shape: &Shape, recipe: &Recipe, machine: &Machine) -> Fit {
         weights,
         conversation,
         verdict,
+        on_card: machine
+            .cuda
+            .as_ref()
+            .ok()
+            .map(|card| card.memory.total >= needed),
     }
 }
 

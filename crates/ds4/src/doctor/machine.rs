@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use ds4_engine::{CpuOptions, selftest};
+use ds4_engine::{Card, CardError, CpuOptions, selftest};
 
 use crate::hardware::{self, Gpu, Memory};
 
@@ -27,6 +27,18 @@ pub(super) struct Machine {
     pub(super) disk: Option<u64>,
     pub(super) gpus: Vec<Gpu>,
     pub(super) gpu_driver: Option<String>,
+    /// The card that models are computed on, or why there is none.
+    pub(super) cuda: Result<Cuda, CardError>,
+}
+
+/// A card that this program can compute on.
+pub(super) struct Cuda {
+    pub(super) name: String,
+    pub(super) memory: Memory,
+    /// Its compute capability.
+    pub(super) capability: String,
+    /// The newest CUDA that the driver knows.
+    pub(super) version: String,
 }
 
 impl Machine {
@@ -47,9 +59,8 @@ impl Machine {
             huge_pages: pages.ok().and_then(|text| chosen(&text)),
             disk: free(Path::new(".")),
             gpus: hardware::gpus(),
-            gpu_driver: read_to_string("/proc/driver/nvidia/version")
-                .ok()
-                .and_then(|text| driver(&text)),
+            gpu_driver: hardware::gpu_driver(),
+            cuda: card(),
         }
     }
 }
@@ -80,12 +91,20 @@ fn free(folder: &Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// The version among the words of the driver's first line.
-fn driver(text: &str) -> Option<String> {
-    let line = text.lines().next()?;
-    let is_version =
-        |word: &&str| word.contains('.') && word.split('.').all(|part| part.parse::<u32>().is_ok());
-    line.split_whitespace().find(is_version).map(str::to_owned)
+/// What the first card says about itself.
+fn card() -> Result<Cuda, CardError> {
+    let card = Card::open(0)?;
+    let ((free, total), (major, minor)) = (card.memory()?, card.capability()?);
+    let cuda = card.driver_cuda()?;
+    Ok(Cuda {
+        name: card.name()?,
+        memory: Memory {
+            total: total as u64,
+            available: free as u64,
+        },
+        capability: format!("{major}.{minor}"),
+        version: format!("{}.{}", cuda.0, cuda.1),
+    })
 }
 
 #[cfg(test)]
@@ -99,9 +118,6 @@ mod tests {
             Some("madvise")
         );
         assert_eq!(chosen("always"), None);
-        let version = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  \
-                       Release Build\n";
-        assert_eq!(driver(version).as_deref(), Some("580.95.05"));
         let limits = "Max locked memory         8388608              unlimited   bytes\n";
         assert!(locked(limits).is_some_and(|text| text.starts_with("up to 8.39 MB")));
         let limits = "Max locked memory         unlimited            unlimited   bytes\n";
