@@ -166,6 +166,13 @@ fn translate(tool: Tool, verb: &str, words: Vec<OsString>) -> Result<Vec<OsStrin
                     return refuse(why);
                 }
             }
+            Fate::Choice(flag, allowed, why) => {
+                let known = |value: &OsString| allowed.iter().any(|one| value == OsStr::new(one));
+                match value.filter(known) {
+                    Some(value) => line.push(glue(flag, Some(value))),
+                    None => return refuse(why),
+                }
+            }
             Fate::Already(why) => manners::say(&format!("note: {shown}: {why}")),
             Fate::Refused(why) => return refuse(why),
         }
@@ -229,6 +236,12 @@ pub(crate) fn reference() -> String {
             Fate::Is(flag) => format!("`{flag}`"),
             Fate::Verb(verb) => format!("`ds4 {verb}`"),
             Fate::Only(value, why) => format!("only `{value}`; {why}"),
+            Fate::Choice(flag, values, why) => {
+                format!(
+                    "`{flag}` for `{}`, else refused; {why}",
+                    values.join("` and `")
+                )
+            }
             Fate::Already(why) => format!("nothing to do; {why}"),
             Fate::Refused(why) => format!("refused; {why}"),
         };
@@ -263,6 +276,11 @@ mod tests {
             ("ds4 --quality -t 4", "ds4 run --exact --threads=4"),
             ("ds4 --ctx=100000", "ds4 run --ctx=100000"),
             ("ds4 --power 100 --cpu", "ds4 run --device=cpu"),
+            ("ds4 --cuda", "ds4 run --device=cuda"),
+            ("ds4 --backend cpu", "ds4 run --device=cpu"),
+            ("ds4 --backend=cuda", "ds4 run --device=cuda"),
+            ("ds4-bench --cuda", "ds4 bench --device=cuda"),
+            ("ds4 --dump-logits f", "ds4 run --dump-logits=f"),
             ("ds4 --temp=-1", "ds4 run --temp=-1"),
             ("ds4 -p -v", "ds4 run --prompt=-v"),
             ("ds4 --perplexity-file f", "ds4 perplexity f"),
@@ -283,6 +301,7 @@ mod tests {
             ("ds4 --mtp draft.gguf", "--mtp: "),
             ("ds4 --role worker", "--role: "),
             ("ds4 --backend metal", "--backend: "),
+            ("ds4 --metal", "--metal: "),
         ] {
             let error = rewritten(line).expect_err("a refusal");
             assert!(

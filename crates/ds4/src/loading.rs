@@ -149,7 +149,7 @@ impl ModelArgs {
         self.computing.warm(file)?;
         let room = Room {
             slots: 1,
-            pages: (self.ctx as usize).div_ceil(PAGE_TOKENS),
+            pages: (self.ctx() as usize).div_ceil(PAGE_TOKENS),
             outputs: 1,
         };
         self.computing.machine(file, room)

@@ -53,8 +53,12 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Show the question as the tokens the model would read, and answer nothing.
-    #[arg(long, conflicts_with_all = ["json", "dump_logprobs"])]
+    #[arg(long, conflicts_with_all = ["json", "dump_logprobs", "dump_logits"])]
     dump_tokens: bool,
+    /// Write the logits of every token that could follow the question to a JSON file, and answer
+    /// nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "dump_logprobs"])]
+    dump_logits: Option<PathBuf>,
     /// Answer with the likeliest tokens and write each one's alternatives to a JSON file.
     #[arg(long, value_name = "FILE")]
     dump_logprobs: Option<PathBuf>,
@@ -75,6 +79,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return args.dump_tokens(&question);
     }
     let interrupts = interrupts::catch()?;
+    if let Some(path) = &args.dump_logits {
+        let question = question.unwrap_or_default();
+        return args.dump_logits(path, &question, &interrupts);
+    }
     let file = args.model.open()?;
     let model_args = args.model.with_store(args.kv.store());
     let model = model_args.load_from(&file, Wants::NextToken)?;
@@ -198,6 +206,15 @@ impl Args {
         let (asked, _) = self.prompt(&tokenizer, &loading::name(&file), question)?;
         let ids: Vec<TokenId> = asked.ids.into_iter().map(TokenId).collect();
         manners::print(&crate::tokenize::as_lines(&tokenizer, &ids))
+    }
+
+    /// The logits of what could follow the question.
+    fn dump_logits(&self, path: &Path, question: &str, interrupts: &Interrupts) -> Result<()> {
+        let file = self.model.open()?;
+        let tokenizer = loading::tokenizer(&file)?;
+        let (asked, _) = self.prompt(&tokenizer, &loading::name(&file), question)?;
+        let ids = &asked.ids;
+        dump::logits(path, &self.model, &file, &tokenizer, ids, interrupts)
     }
 }
 

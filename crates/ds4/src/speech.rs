@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use ds4_engine::{Sampling, SamplingFields};
 use ds4_prompt::{Generation, Special, Thinking, Tokenizer};
 
@@ -58,7 +58,13 @@ impl SpeechArgs {
             seed,
             ..SamplingFields::default()
         };
-        Sampling::new(fields).context("cannot sample like that")
+        Sampling::new(fields).map_err(|error| {
+            Hinted::senseless(
+                format!("cannot draw tokens like that: {error}"),
+                "--temp 0 takes the likeliest, 1 is what the model was trained for; --top-p and \
+                 --min-p are shares from 0 to 1",
+            )
+        })
     }
 
     /// How drawing is set, for people.

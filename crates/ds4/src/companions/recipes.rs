@@ -60,6 +60,8 @@ pub(super) enum Fate {
     Verb(&'static str),
     /// Nothing has to be done for this value, and other values are refused.
     Only(&'static str, &'static str),
+    /// This flag of ours, with these values of it; others are refused.
+    Choice(&'static str, &'static [&'static str], &'static str),
     /// It is always so here, which is said.
     Already(&'static str),
     /// There is nothing like it.
@@ -99,7 +101,7 @@ const fn bare(flags: &'static [&'static str], tools: &'static [Tool], fate: Fate
     }
 }
 
-use Fate::{Already, Is, Only, Refused, Same, Verb};
+use Fate::{Already, Choice, Is, Only, Refused, Same, Verb};
 use Tool::{Agent, Bench, Ds4, Eval, Server};
 
 const ALL: [Tool; 5] = [Ds4, Server, Agent, Bench, Eval];
@@ -108,7 +110,6 @@ const SPEAKS: &[Tool] = &[Ds4, Agent, Eval];
 const ANSWERS: &[Tool] = &[Ds4, Server, Agent, Eval];
 
 const NO_BACKEND: &str = "this program computes on NVIDIA cards and the CPU";
-const BACKEND: &str = "this program takes an NVIDIA card if there is one; --device decides";
 const NO_CARDS: &str = "weights cannot be spread over cards yet";
 const NO_STREAMING: &str = "weights are mapped: the system reads what is not in memory by itself, \
      and there is no cache of experts to size";
@@ -126,7 +127,11 @@ pub(super) const RECIPES: &[Recipe] = &[
     bare(&["--cpu"], EVERY, Is("--device=cpu")),
     bare(&["--cuda"], EVERY, Is("--device=cuda")),
     bare(&["--metal", "--rocm"], EVERY, Refused(NO_BACKEND)),
-    with(&["--backend"], EVERY, Only("cuda", BACKEND)),
+    with(
+        &["--backend"],
+        EVERY,
+        Choice("--device", &["cuda", "cpu"], NO_BACKEND),
+    ),
     with(&["--gpu-vram", "--gpu-devices"], EVERY, Refused(NO_CARDS)),
     bare(&["--cuda-tensor-parallel"], EVERY, Refused(NO_CARDS)),
     with(&["--ctx", "-c"], ANSWERS, Same),
@@ -261,11 +266,7 @@ pub(super) const RECIPES: &[Recipe] = &[
     // Diagnostics of ds4.
     bare(&["--inspect"], &[Ds4], Verb("inspect")),
     bare(&["--dump-tokens"], &[Ds4], Same),
-    with(
-        &["--dump-logits"],
-        &[Ds4],
-        Refused("the engine gives log-probabilities: --dump-logprobs, or ds4 logprobs"),
-    ),
+    with(&["--dump-logits"], &[Ds4], Same),
     with(&["--dump-logprobs"], &[Ds4], Same),
     with(&["--logprobs-top-k"], &[Ds4], Same),
     with(
