@@ -21,7 +21,7 @@ const LEAST: usize = 18;
 #[test]
 fn the_demo_model_calls_the_tools_it_is_asked_for() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo");
-    let suite = Suite::load(&folder.join("demo.gguf"));
+    let suite = Suite::load(&folder.join("demo.gguf"), false);
     let cases = std::fs::read_to_string(folder.join("cases.jsonl")).unwrap();
     let cases: Vec<Case> = cases.lines().map(Case::read).collect();
     assert_eq!(cases.len(), 20);

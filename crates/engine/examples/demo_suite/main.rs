@@ -1,4 +1,5 @@
-//! The held-out suite of the demo model, greedily on the CPU; prints the score.
+//! The held-out suite of the demo model, greedily on the CPU, or on an NVIDIA card; prints
+//! the score.
 //!
 //! ```sh
 //! cd models/demo && python3 generate.py cases --count 300 --seed 900 > /tmp/cases.jsonl && cd -
@@ -24,11 +25,15 @@ use suite::{Case, Suite};
 
 fn main() {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [model, cases] = &arguments[..] else {
-        eprintln!("usage: demo_suite MODEL.gguf CASES.jsonl");
-        std::process::exit(2);
+    let (model, cases, on_card) = match &arguments[..] {
+        [model, cases] => (model, cases, false),
+        [model, cases, device] if device.as_os_str() == "cuda" => (model, cases, true),
+        _ => {
+            eprintln!("usage: demo_suite MODEL.gguf CASES.jsonl [cuda]");
+            std::process::exit(2);
+        }
     };
-    let suite = Suite::load(model);
+    let suite = Suite::load(model, on_card);
     let cases = std::fs::read_to_string(cases).expect("the cases are readable");
     let mut scores: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut longest = 0;

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, Options, Output, Request, Sampling, load_cpu};
+use ds4_engine::{
+    CudaOptions, Engine, Machine, Options, Output, Request, Sampling, load_cpu, load_cuda,
+};
 use ds4_gguf::Gguf;
 use ds4_prompt::chat::{Settings, official, render};
 use ds4_prompt::dsml::{Begin, Reading};
@@ -105,21 +107,31 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    /// Loads the model.
-    pub(crate) fn load(path: &Path) -> Self {
+    /// Loads the model, onto the first NVIDIA card if that is wanted.
+    pub(crate) fn load(path: &Path, on_card: bool) -> Self {
         let file = Gguf::open(path).expect("the model file");
         let tokenizer = Arc::new(Tokenizer::from_gguf(&file).expect("its tokenizer"));
-        let options = CpuOptions {
-            pages: CONTEXT / 512 + 1,
-            ..CpuOptions::default()
+        let pages = CONTEXT / 512 + 1;
+        let machine: Box<dyn Machine> = if on_card {
+            let options = CudaOptions {
+                pages,
+                ..CudaOptions::default()
+            };
+            let go_on = &mut |_, _| std::ops::ControlFlow::Continue(());
+            Box::new(load_cuda(&file, options, go_on).expect("a sound model and a card"))
+        } else {
+            let options = CpuOptions {
+                pages,
+                ..CpuOptions::default()
+            };
+            Box::new(load_cpu(&file, options).expect("a sound model"))
         };
-        let machine = load_cpu(&file, options).expect("a sound model");
         let options = Options {
             context: CONTEXT,
             ..Options::default()
         };
         let shared = Some(Arc::clone(&tokenizer));
-        let engine = Engine::start(Box::new(machine), shared, options).expect("the engine starts");
+        let engine = Engine::start(machine, shared, options).expect("the engine starts");
         Self { engine, tokenizer }
     }
 
