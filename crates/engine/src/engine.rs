@@ -2,8 +2,8 @@
 //!
 //! Both talk to the engine thread through one bounded queue. A call never waits for room in it (a
 //! full queue is an error, so that the caller can say so), and waits for its answer no longer than
-//! one step, for a snapshot some more. Cancelling and dropping go around the queue: they set a flag
-//! that the engine thread looks at in every turn.
+//! one step, for a snapshot (out or in) some more. Cancelling and dropping go around the queue: they
+//! set a flag that the engine thread looks at in every turn.
 //!
 //! | file | what |
 //! |---|---|
@@ -211,7 +211,7 @@ impl Engine {
         Ok(session)
     }
 
-    /// The session in a snapshot.
+    /// The session in a snapshot. It is checked on the caller's thread; others go on meanwhile.
     ///
     /// # Errors
     /// If the bytes are not a session of this model, or there is no room for it.

@@ -251,9 +251,9 @@ impl Parts {
         })
     }
 
-    /// The bytes of its pages, in order.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes[self.pages.clone()].chunks_exact(self.page_bytes.max(1))
+    /// The bytes of page `at`.
+    pub(crate) fn page(&self, at: usize) -> &[u8] {
+        &self.bytes[self.pages.clone()][at * self.page_bytes..][..self.page_bytes]
     }
 
     /// Its frontier.

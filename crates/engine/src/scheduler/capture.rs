@@ -18,7 +18,7 @@ use crate::pages::Pages;
 use crate::snapshot::Copied;
 
 /// Pages copied between two steps: one of the large models takes a third of a millisecond.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// A snapshot of which pages are left to be copied.
 pub(super) struct Capture {

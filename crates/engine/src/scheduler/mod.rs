@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `sessions.rs` | what callers ask of sessions, answered between two steps |
 //! | `staging.rs` | pages that come from the disk tier |
-//! | `capture.rs` | snapshots on their way out |
+//! | `capture.rs`, `arrival.rs` | snapshots on their way out, and in |
 //! | `admission.rs` | who may begin |
 //! | `reclaim.rs` | idle sessions make room |
 //! | `step.rs` | which rows are computed, and who gets their logits |
@@ -18,6 +18,7 @@
 //! | `pace.rs` | how many rows of prompts keep the time between tokens |
 
 mod admission;
+mod arrival;
 mod capture;
 mod pace;
 mod reclaim;
@@ -37,6 +38,7 @@ use ds4_model::Plan;
 use ds4_prompt::Tokenizer;
 use ds4_store::{Disk, Pool};
 
+use self::arrival::Arrival;
 use self::capture::Capture;
 use self::pace::Pace;
 use self::run::Run;
@@ -77,6 +79,8 @@ pub(crate) struct Scheduler {
     sessions: BTreeMap<SessionId, Entry>,
     /// Snapshots that are being copied, the oldest first.
     captures: VecDeque<Capture>,
+    /// Those that are being restored.
+    arrivals: VecDeque<Arrival>,
     /// Streams of generations that ended while their receivers were behind.
     parting: Vec<Outlet>,
     next_id: SessionId,
@@ -106,6 +110,7 @@ impl Scheduler {
             limits,
             sessions: BTreeMap::new(),
             captures: VecDeque::new(),
+            arrivals: VecDeque::new(),
             parting: Vec::new(),
             next_id: 0,
             next_order: 0,
@@ -140,7 +145,7 @@ impl Scheduler {
             }
             self.turn += 1;
             is_busy = self.reap() | self.admit() | self.step();
-            is_busy |= self.advance_captures();
+            is_busy |= self.advance_captures() | self.advance_arrivals();
             is_busy |= self.prefixes.save(&mut self.pages, &mut *self.machine);
         }
         self.end();
@@ -192,10 +197,7 @@ impl Scheduler {
                 self.unstage(session);
                 let _ = reply.send(Ok(()));
             }
-            Event::Restore { parts, gone, reply } => {
-                let session = self.restore(*parts, gone);
-                let _ = reply.send(session);
-            }
+            Event::Restore { parts, gone, reply } => self.restore(parts, gone, reply),
             Event::Fill {
                 tokens,
                 seed,

@@ -9,11 +9,9 @@ use crate::engine::{Rewind, SessionStatus, Status};
 use crate::error::EngineError;
 use crate::event::{Gone, SessionId};
 use crate::fill::Filler;
-use crate::machine::{Machine, MachineError};
 use crate::outlet::Outlet;
 use crate::pages::Table;
 use crate::request::Request;
-use crate::snapshot::Parts;
 use crate::timeline::Timeline;
 
 impl Scheduler {
@@ -57,21 +55,6 @@ impl Scheduler {
         Ok((self.open(timeline, gone)?, cached))
     }
 
-    pub(super) fn restore(&mut self, parts: Parts, gone: Gone) -> Result<SessionId, EngineError> {
-        let count = parts.tokens.len() as u32;
-        let table = {
-            let mut pages = parts.pages();
-            self.load(count, |machine, page| {
-                let bytes = pages.next().expect("as many pages as its tokens need");
-                machine.load_page(page, bytes)
-            })?
-        };
-        let most = self.options.frontiers;
-        let frontier = parts.frontier().to_vec();
-        let timeline = Timeline::restored(parts.tokens, table, frontier, most);
-        self.open(timeline, gone)
-    }
-
     /// A session of random rows.
     pub(super) fn fill(
         &mut self,
@@ -82,32 +65,29 @@ impl Scheduler {
         let mut filler = Filler::new(self.machine.geometry(), seed);
         let mut bytes = vec![0; filler.page_bytes()];
         let count = tokens.len() as u32;
-        let table = self.load(count, |machine, page| {
+        let table = self.table_of(count)?;
+        let filled = table.pages().iter().try_for_each(|&page| {
             filler.page(&mut bytes);
-            machine.load_page(page, &bytes)
-        })?;
+            self.machine.load_page(page, &bytes)
+        });
+        if let Err(error) = filled {
+            self.pages.close(table);
+            return Err(error.into());
+        }
         let frontier = filler.frontier(count);
         let timeline = Timeline::restored(tokens, table, frontier, self.options.frontiers);
         self.open(timeline, gone)
     }
 
-    /// Pages of `tokens` tokens, each filled in turn.
-    fn load(
-        &mut self,
-        tokens: u32,
-        mut fill: impl FnMut(&mut dyn Machine, u32) -> Result<(), MachineError>,
-    ) -> Result<Table, EngineError> {
+    /// Pages of `tokens` tokens, whatever they hold.
+    pub(super) fn table_of(&mut self, tokens: u32) -> Result<Table, EngineError> {
         let mut table = Table::default();
         let mut promise = self.promise(&mut table, 0, tokens)?;
         let never = |_, _| Ok::<(), EngineError>(());
         let opened = self.pages.open(&mut table, 0, tokens, &mut promise, never);
         self.pages.release(promise);
-        let filled = opened.and_then(|_| {
-            let mut pages = table.pages().iter();
-            Ok(pages.try_for_each(|&page| fill(&mut *self.machine, page))?)
-        });
-        match filled {
-            Ok(()) => Ok(table),
+        match opened {
+            Ok(_) => Ok(table),
             Err(error) => {
                 self.pages.close(table);
                 Err(error)

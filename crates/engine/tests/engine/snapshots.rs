@@ -1,7 +1,7 @@
 //! Bytes that are not a session of this model cost a prefill, never a crash or a wrong answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -174,29 +174,36 @@ fn a_snapshot_without_room_is_refused_with_figures() {
     assert!(matches!(error, EngineError::Admission(a) if a.needed == 2 * a.free));
 }
 
-/// Pages saved since the last step, and the most of them there ever were.
+/// Pages copied since the last step, and the most of them there ever were.
 #[derive(Default)]
-struct Saves {
+struct Copies {
     now: AtomicU32,
     most: AtomicU32,
 }
 
-/// A long session is copied a little at a time: no step waits for all of it.
+/// A long session is copied a little at a time, out and in: no step waits for all of it.
 #[test]
 fn others_go_on_while_a_long_session_is_copied() {
-    let saves = Arc::new(Saves::default());
-    let (of_steps, of_saves) = (Arc::clone(&saves), Arc::clone(&saves));
+    let copies = Arc::new(Copies::default());
+    let of_steps = Arc::clone(&copies);
+    let page = |copies: &Arc<Copies>| {
+        let copies = Arc::clone(copies);
+        move || {
+            let now = copies.now.fetch_add(1, Relaxed) + 1;
+            copies.most.fetch_max(now, Relaxed);
+        }
+    };
     let hooked = Hooked {
-        inner: machine(packed()),
+        inner: machine(CpuOptions {
+            pages: 40,
+            ..packed()
+        }),
         after_step: move || {
             of_steps.now.store(0, Relaxed);
             Ok(())
         },
-        before_save: move || {
-            let now = of_saves.now.fetch_add(1, Relaxed) + 1;
-            of_saves.most.fetch_max(now, Relaxed);
-        },
-        before_load: || {},
+        before_save: page(&copies),
+        before_load: page(&copies),
         host_memory: None,
     };
     let engine = Engine::start(
@@ -210,7 +217,7 @@ fn others_go_on_while_a_long_session_is_copied() {
     .unwrap();
     let long = engine.fill(noise(6, 15 * 512 + 9), 3).unwrap();
     let alone = long.snapshot().unwrap();
-    saves.most.store(0, Relaxed);
+    copies.most.store(0, Relaxed);
     let other = engine.session().unwrap();
     let prompt = noise(7, 20);
     thread::scope(|threads| {
@@ -223,9 +230,17 @@ fn others_go_on_while_a_long_session_is_copied() {
             generation.next().unwrap();
         }
         assert!(snapshot.join().unwrap() == alone);
+        let most = copies.most.swap(0, Relaxed);
+        assert!((1..=17).contains(&most), "{most} pages between two steps");
+
+        let restored = threads.spawn(|| engine.restore(alone.clone()).unwrap());
+        while !restored.is_finished() {
+            generation.next().unwrap();
+        }
+        let most = copies.most.swap(0, Relaxed);
+        assert!((1..=16).contains(&most), "{most} pages between two steps");
+        assert!(restored.join().unwrap().snapshot().unwrap() == alone);
     });
-    let most = saves.most.load(Relaxed);
-    assert!((1..=17).contains(&most), "{most} pages between two steps");
 }
 
 /// Whoever needs the pages of a session gets them, and its snapshot is whole all the same.
@@ -233,7 +248,9 @@ fn others_go_on_while_a_long_session_is_copied() {
 fn a_session_that_is_emptied_while_it_is_copied_is_copied_whole() {
     let (begun, is_begun) = channel();
     let (let_go, gate) = channel::<()>();
-    let mut first = true;
+    // The next page that is copied waits at the gate, once it is there.
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let waits = Arc::clone(&is_armed);
     let hooked = Hooked {
         inner: machine(CpuOptions {
             pages: 16,
@@ -241,7 +258,7 @@ fn a_session_that_is_emptied_while_it_is_copied_is_copied_whole() {
         }),
         after_step: || Ok(()),
         before_save: move || {
-            if std::mem::take(&mut first) {
+            if waits.swap(false, Relaxed) {
                 let _ = begun.send(());
                 let _ = gate.recv();
             }
@@ -258,6 +275,7 @@ fn a_session_that_is_emptied_while_it_is_copied_is_copied_whole() {
     let tokens = noise(8, 14 * 512);
     let long = engine.fill(tokens.clone(), 4).unwrap();
     let other = engine.session().unwrap();
+    is_armed.store(true, Relaxed);
     let bytes = thread::scope(|threads| {
         let snapshot = threads.spawn(|| long.snapshot().unwrap());
         is_begun.recv().unwrap();
