@@ -15,6 +15,7 @@ use ds4_gguf::block::iq2_xxs::{Group, grid};
 use ds4_gguf::block::{BF16, F16, F32, Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0, Q8K};
 use ds4_gguf::scalar::E2M1;
 
+use super::ahead::{AHEAD, look_ahead};
 use super::{Dots, Q8, Simd};
 
 detected!(Avx2);
@@ -105,6 +106,7 @@ macro_rules! float_rows {
             // Four sums, because an addition takes as long as four can be started.
             let mut acc = [_mm256_setzero_ps(); 4];
             for (w, x) in w_runs.iter().zip(x_runs) {
+                look_ahead(w, AHEAD);
                 let (w, x) = (w.as_chunks::<8>().0, x.as_chunks::<8>().0);
                 for lane in 0..4 {
                     let $eight = &w[lane];
@@ -136,6 +138,7 @@ float_rows!(bf16, BF16, |eight| {
 fn q8_0(w: &[Q8_0], x: &[Q8]) -> f32 {
     let mut acc = _mm256_setzero_ps();
     for (w, x) in w.iter().zip(x) {
+        look_ahead(w, AHEAD);
         let products = signed_products(load_codes(&w.qs), load_codes(&x.qs));
         acc = add_scaled(acc, products, scale(w.d, x.d));
     }
@@ -167,6 +170,7 @@ fn mxfp4(w: &[Mxfp4], x: &[Q8]) -> f32 {
     let twice = _mm256_broadcastsi128_si256(load_half(&TWICE));
     let mut acc = _mm256_setzero_ps();
     for (w, x) in w.iter().zip(x) {
+        look_ahead(w, AHEAD);
         let codes = _mm256_shuffle_epi8(twice, nibbles(&w.qs));
         let products = signed_products(codes, load_codes(&x.qs));
         acc = add_scaled(acc, products, _mm256_set1_ps(w.half_scale() * x.d));
@@ -195,6 +199,8 @@ fn q2_k(w: &[Q2K], x: &[Q8K]) -> f32 {
     let three = _mm256_set1_epi8(3);
     let mut acc = _mm256_setzero_ps();
     for (w, x) in w.iter().zip(x) {
+        look_ahead(w, AHEAD);
+        look_ahead(w, AHEAD + 64);
         let packed = load_half(&w.scales);
         let mins = _mm_and_si128(_mm_srli_epi16::<4>(packed), _mm_set1_epi8(15));
         let lowered = _mm256_madd_epi16(_mm256_cvtepu8_epi16(mins), load_sums(&x.sums));
@@ -260,6 +266,9 @@ fn q4_k(w: &[Q4K], x: &[Q8K]) -> f32 {
     let fifteen = _mm256_set1_epi8(15);
     let mut acc = _mm256_setzero_ps();
     for (w, x) in w.iter().zip(x) {
+        look_ahead(w, AHEAD);
+        look_ahead(w, AHEAD + 64);
+        look_ahead(w, AHEAD + 128);
         let (scales, mins) = scales_mins(w);
         acc = subtract_scaled(acc, lowered(mins, x), scale(w.dmin, x.d));
         let mut scaled = _mm256_setzero_si256();
@@ -381,6 +390,7 @@ pub(crate) fn with_signs(v: __m256i, signs: u32) -> __m256i {
 fn iq2_xxs(w: &[Iq2Xxs], x: &[Q8K]) -> f32 {
     let mut acc = _mm256_setzero_ps();
     for (w, x) in w.iter().zip(x) {
+        look_ahead(w, AHEAD);
         let Groups { signs, multiples } = groups(w);
         let mut scaled = _mm256_setzero_si256();
         for (g, x) in x.qs.as_chunks::<32>().0.iter().enumerate() {
