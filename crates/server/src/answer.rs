@@ -5,6 +5,7 @@ use ds4_prompt::{Finish, Markup, Piece, TokenId};
 
 use crate::error::{ApiError, Kind};
 use crate::ids;
+use crate::ledger::{Ledger, Weighed};
 use crate::model::Model;
 use crate::refusal::of_engine;
 
@@ -19,15 +20,6 @@ pub(crate) enum Event<'a> {
     /// More of its arguments.
     CallArgs(&'a str),
     CallEnd,
-}
-
-/// A token of the visible text with its log-probability.
-#[derive(Clone, Debug)]
-pub(crate) struct Weighed {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) logprob: f32,
-    /// The likeliest tokens in its place.
-    pub(crate) top: Vec<(Vec<u8>, f32)>,
 }
 
 /// A call of a tool.
@@ -288,52 +280,5 @@ impl Answer {
         self.counts.prompt = usage.prompt_tokens;
         self.counts.cached = usage.cached_tokens;
         self.counts.generated = usage.generated_tokens;
-    }
-}
-
-/// Which tokens the visible text is made of.
-///
-/// Text may come later than its tokens (white space before a possible call is held back), and a
-/// token may carry more than text. So when text comes, it is laid to the tokens that came last, as
-/// many as have its bytes.
-#[derive(Debug, Default)]
-struct Ledger {
-    /// Tokens whose text has not come.
-    open: Vec<Weighed>,
-    /// Bytes of text since the last token.
-    text_bytes: usize,
-    /// Whether the last token gave reasoning.
-    is_thought: bool,
-    /// Tokens of text that is not sent yet.
-    fresh: Vec<Weighed>,
-}
-
-/// Tokens held for text that may never come.
-const MOST_OPEN: usize = 256;
-
-impl Ledger {
-    fn open(&mut self, weighed: Weighed) {
-        if self.open.len() == MOST_OPEN {
-            self.open.clear();
-        }
-        self.open.push(weighed);
-    }
-
-    fn forget(&mut self) {
-        self.open.clear();
-    }
-
-    fn settle(&mut self) {
-        let wanted = std::mem::take(&mut self.text_bytes);
-        if wanted == 0 {
-            return;
-        }
-        let (mut from, mut bytes) = (self.open.len(), 0);
-        while from > 0 && bytes < wanted {
-            from -= 1;
-            bytes += self.open[from].bytes.len();
-        }
-        self.fresh.extend(self.open.drain(from..));
-        self.open.clear();
     }
 }

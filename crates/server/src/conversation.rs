@@ -13,7 +13,8 @@ use ds4_prompt::json::Value;
 
 use crate::ask::{Format, Tool};
 use crate::error::{ApiError, Kind};
-use crate::replay::{Memory, Said};
+use crate::memory::Memory;
+use crate::replay::Said;
 
 /// A conversation as it is read.
 #[derive(Debug)]

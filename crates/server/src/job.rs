@@ -1,19 +1,19 @@
 //! One request under way: from its place in line to its last word.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
-use tokio::sync::mpsc::{self, Sender};
-use tokio::time::{Instant as Moment, sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant as Moment, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::answer::{Answer, Counts, End, Manner};
 use crate::app::App;
 use crate::ask::Ask;
+use crate::audience::{Audience, Listener, Nobody};
 use crate::dialect::Dialect;
 use crate::error::{ApiError, Kind};
 use crate::line::Ticket;
@@ -40,14 +40,6 @@ pub(crate) struct Job {
     /// The body, if it is traced.
     pub(crate) body: Option<String>,
     pub(crate) receipt: Receipt,
-}
-
-/// Where events go while an answer grows.
-trait Audience {
-    /// Whether anybody still listens.
-    async fn hear(&mut self, events: String) -> bool;
-    /// Returns when nobody does.
-    async fn left(&self);
 }
 
 impl Job {
@@ -259,49 +251,4 @@ fn progress(answers: &[Answer]) -> Option<(u32, u32)> {
     let last = answers.last()?;
     let progress = last.progress.filter(|_| last.tokens.is_empty())?;
     Some((progress.done, progress.total))
-}
-
-/// Nobody listens while a whole reply grows; the connection drops the request when the client goes.
-struct Nobody;
-
-impl Audience for Nobody {
-    async fn hear(&mut self, _: String) -> bool {
-        true
-    }
-
-    async fn left(&self) {
-        std::future::pending::<()>().await;
-    }
-}
-
-/// The client of a stream.
-struct Listener {
-    sender: Sender<io::Result<Bytes>>,
-    /// How long it may take nothing.
-    stall: Duration,
-}
-
-impl Drop for Listener {
-    /// A stream whose task failed breaks off; it does not end as if all had been said.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self
-                .sender
-                .try_send(Err(io::Error::other("the server failed")));
-        }
-    }
-}
-
-impl Audience for Listener {
-    async fn hear(&mut self, events: String) -> bool {
-        if events.is_empty() {
-            return true;
-        }
-        let sent = timeout(self.stall, self.sender.send(Ok(Bytes::from(events))));
-        matches!(sent.await, Ok(Ok(())))
-    }
-
-    async fn left(&self) {
-        self.sender.closed().await;
-    }
 }

@@ -13,9 +13,9 @@
 //! | `dialect` | how clients ask, and how they are answered |
 //! | `ask`, `conversation`, `prepare` | what is wanted, in no dialect; its prompt |
 //! | `line`, `sessions`, `pump` | a slot, a session, the bridge from the blocking engine |
-//! | `job`, `answer`, `voice` | one request under way |
+//! | `job`, `answer`, `ledger`, `voice`, `audience` | one request under way |
 //! | `grammar` | answers that must have a shape |
-//! | `replay`, `diary` | what was said, so that the next request continues it; over a restart too |
+//! | `replay`, `memory`, `diary` | what was said, so that the next request continues it; over a restart too |
 //! | `log`, `metrics`, `trace`, `pages` | what operators see |
 //! | `page` | the chat page, files and all |
 
@@ -24,6 +24,7 @@
 mod answer;
 mod app;
 mod ask;
+mod audience;
 mod body;
 mod clock;
 mod config;
@@ -37,9 +38,11 @@ mod grammar;
 mod guard;
 mod ids;
 mod job;
+mod ledger;
 mod line;
 mod listen;
 mod log;
+mod memory;
 mod metrics;
 mod model;
 mod page;
@@ -133,7 +136,7 @@ pub fn request_prompt(path: &str, body: &str) -> Result<String, String> {
             context: 1 << 20,
             is_thinking: true,
         };
-        let memory = replay::Memory::NONE;
+        let memory = memory::Memory::NONE;
         let ask = dialect.read(&body, serving, &config.limits, memory)?;
         prepare::prompt_of(serving.generation, &config, &ask)
     };

@@ -9,8 +9,9 @@ use crate::ask::{Ask, RawPrompt, Source};
 use crate::config::Config;
 use crate::error::{ApiError, Kind};
 use crate::grammar::{Masks, Shape};
+use crate::memory::Memory;
 use crate::model::Model;
-use crate::replay::{Memory, Place};
+use crate::replay::Place;
 use crate::script::Script;
 
 /// Everything about a turn that is known before it begins.

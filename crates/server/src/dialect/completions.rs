@@ -4,14 +4,15 @@ use ds4_engine::sampling::Report;
 use ds4_prompt::json::Value as Given;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answer, Counts, End, Event, Weighed};
+use crate::answer::{Answer, Counts, End, Event};
 use crate::ask::{self, Ask, RawPrompt, Source};
 use crate::clock;
 use crate::config::Limits;
-use crate::dialect::chat::usage;
-use crate::error::{ApiError, Family};
+use crate::dialect::chat::{end, fail, usage};
+use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::ids;
+use crate::ledger::Weighed;
 use crate::sse::Sse;
 use crate::voice::{Voice, total};
 
@@ -185,17 +186,11 @@ impl Voice for Reply {
     }
 
     fn end(&mut self, answers: &[Answer], out: &mut Sse) {
-        if self.has_usage {
-            let mut chunk = self.head(Vec::new());
-            chunk.insert("usage".into(), usage(total(answers)));
-            out.data(&Value::Object(chunk));
-        }
-        out.done();
+        end(self.head(Vec::new()), self.has_usage, answers, out);
     }
 
     fn fail(&mut self, error: &ApiError, out: &mut Sse) {
-        out.data(&error.body(Family::OpenAi));
-        out.done();
+        fail(error, out);
     }
 
     fn whole(&mut self, answers: &[Answer]) -> Result<Value, ApiError> {

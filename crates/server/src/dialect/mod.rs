@@ -17,7 +17,7 @@ use crate::ask::{Ask, Serving};
 use crate::config::Limits;
 use crate::error::{ApiError, Family};
 use crate::fields::Fields;
-use crate::replay::Memory;
+use crate::memory::Memory;
 use crate::tenant::Tenant;
 use crate::voice::Voice;
 

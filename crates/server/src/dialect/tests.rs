@@ -9,8 +9,8 @@ use super::Dialect;
 use crate::ask::Serving;
 use crate::config::Config;
 use crate::fields::Fields;
+use crate::memory::Memory;
 use crate::prepare::prompt_of;
-use crate::replay::Memory;
 
 fn cases() -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prompt/tests/data");

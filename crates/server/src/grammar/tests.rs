@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::replay::Memory;
+use crate::memory::Memory;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prompt/tests/data");

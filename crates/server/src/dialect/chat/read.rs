@@ -9,7 +9,7 @@ use crate::conversation::{Conversation, content};
 use crate::dialect::bounds;
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::replay::Memory;
+use crate::memory::Memory;
 
 /// Fields that ask for something nobody here can give.
 const REFUSED: [(&str, &str); 4] = [

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answer, Counts, End, Event, Weighed};
+use crate::answer::{Answer, Counts, End, Event};
 use crate::ask::{Ask, Face, Tool};
 use crate::clock;
 use crate::error::{ApiError, Family};
 use crate::fields::Fields;
 use crate::ids;
+use crate::ledger::Weighed;
 use crate::sse::Sse;
 use crate::voice::{Voice, total};
 
@@ -166,18 +167,13 @@ impl Voice for Reply {
     }
 
     fn end(&mut self, answers: &[Answer], out: &mut Sse) {
-        if self.has_usage {
-            let mut chunk = self.head("chat.completion.chunk");
-            chunk.insert("choices".into(), json!([]));
-            chunk.insert("usage".into(), usage(total(answers)));
-            out.data(&Value::Object(chunk));
-        }
-        out.done();
+        let mut chunk = self.head("chat.completion.chunk");
+        chunk.insert("choices".into(), json!([]));
+        end(chunk, self.has_usage, answers, out);
     }
 
     fn fail(&mut self, error: &ApiError, out: &mut Sse) {
-        out.data(&error.body(Family::OpenAi));
-        out.done();
+        fail(error, out);
     }
 
     fn whole(&mut self, answers: &[Answer]) -> Result<Value, ApiError> {
@@ -212,6 +208,21 @@ impl Voice for Reply {
         reply.insert("usage".into(), usage(total(answers)));
         Ok(Value::Object(reply))
     }
+}
+
+/// The end of a stream, with what all of it took in `chunk` if that was asked for.
+pub(crate) fn end(mut chunk: Map<String, Value>, told: bool, answers: &[Answer], out: &mut Sse) {
+    if told {
+        chunk.insert("usage".into(), usage(total(answers)));
+        out.data(&Value::Object(chunk));
+    }
+    out.done();
+}
+
+/// The end of a stream that failed.
+pub(crate) fn fail(error: &ApiError, out: &mut Sse) {
+    out.data(&error.body(Family::OpenAi));
+    out.done();
 }
 
 fn finish_reason(answer: &Answer) -> &'static str {

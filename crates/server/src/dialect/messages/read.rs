@@ -10,7 +10,7 @@ use crate::dialect::bounds;
 use crate::dialect::chat::read_format;
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::replay::Memory;
+use crate::memory::Memory;
 
 /// Texts that some clients put before the system text for their own service.
 const PRIVATE: &str = "x-anthropic-";

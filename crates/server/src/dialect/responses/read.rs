@@ -10,7 +10,7 @@ use crate::dialect::bounds;
 use crate::dialect::chat::{arguments, choice_word, custom_call, custom_tool, read_format};
 use crate::error::{ApiError, Kind};
 use crate::fields::Fields;
-use crate::replay::Memory;
+use crate::memory::Memory;
 
 /// Fields that ask for something nobody here can give.
 const REFUSED: [(&str, &str); 2] = [

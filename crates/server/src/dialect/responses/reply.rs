@@ -6,11 +6,12 @@ use ds4_engine::sampling::Report;
 use ds4_prompt::json::{Grammar, Value as Given, parse};
 use serde_json::{Value, json};
 
+use super::items::{Item, Items, Open, output_text};
 use super::shelf::Kept;
-use crate::answer::{Answer, Call, Counts, End, Event};
+use super::skeleton::{skeleton, usage, user};
+use crate::answer::{Answer, Counts, End, Event};
 use crate::app::App;
-use crate::ask::{Ask, Face, Tool};
-use crate::clock;
+use crate::ask::{Ask, Face};
 use crate::dialect::chat::{custom_input, logprob_entries};
 use crate::error::{ApiError, Family};
 use crate::fields::Fields;
@@ -30,28 +31,11 @@ pub(crate) struct Reply {
     input: Vec<Given>,
     before: Option<Arc<Kept>>,
     is_kept: bool,
-    tools: Vec<Tool>,
-    has_summary: bool,
-    has_encrypted: bool,
-    has_logprobs: bool,
+    items: Items,
     sequence: u64,
     /// Items that are complete.
     output: Vec<Value>,
     open: Option<Open>,
-}
-
-/// The item that is growing.
-struct Open {
-    kind: Item,
-    id: String,
-    text: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Item {
-    Reasoning,
-    Message,
-    Call,
 }
 
 impl Reply {
@@ -81,10 +65,12 @@ impl Reply {
             },
             before: previous.and_then(|id| app.replies.find(tenant, id)),
             is_kept: body.flag("store")?.unwrap_or(true),
-            tools: ask.tools.clone(),
-            has_summary: summary.is_some_and(|summary| summary != "none"),
-            has_encrypted: includes("reasoning.encrypted_content")?,
-            has_logprobs: ask.sampling.report != Report::Nothing,
+            items: Items {
+                tools: ask.tools.clone(),
+                has_summary: summary.is_some_and(|summary| summary != "none"),
+                has_encrypted: includes("reasoning.encrypted_content")?,
+                has_logprobs: ask.sampling.report != Report::Nothing,
+            },
             app: Arc::clone(app),
             tenant,
             id,
@@ -136,7 +122,7 @@ impl Reply {
             return;
         };
         match kind {
-            Item::Reasoning if self.has_summary => {
+            Item::Reasoning if self.items.has_summary => {
                 let part = json!({"type": "summary_text", "text": ""});
                 let data = json!({
                     "item_id": id, "output_index": place, "summary_index": 0, "part": part,
@@ -156,74 +142,8 @@ impl Reply {
 
     /// The open item, as it is or done.
     fn item(&self, answer: &Answer, is_done: bool) -> Value {
-        let Some(Open { kind, id, text }) = &self.open else {
-            return Value::Null;
-        };
-        let status = if is_done { "completed" } else { "in_progress" };
-        match kind {
-            Item::Reasoning => {
-                let summary = match self.has_summary && is_done {
-                    true => json!([{"type": "summary_text", "text": text}]),
-                    false => json!([]),
-                };
-                let mut item = json!({"id": id, "type": "reasoning", "summary": summary});
-                if self.has_encrypted {
-                    item["encrypted_content"] = answer.signature.clone().into();
-                }
-                item
-            }
-            Item::Message => {
-                let content = match is_done {
-                    true => {
-                        let logprobs = match self.has_logprobs {
-                            true => logprob_entries(&answer.weighed),
-                            false => Vec::new(),
-                        };
-                        json!([output_text(text, &logprobs)])
-                    }
-                    false => json!([]),
-                };
-                json!({
-                    "id": id, "type": "message", "role": "assistant", "status": status,
-                    "content": content,
-                })
-            }
-            Item::Call => match answer.calls.last() {
-                Some(call) => self.call(id, call, status, is_done),
-                None => Value::Null,
-            },
-        }
-    }
-
-    fn call(&self, id: &str, call: &Call, status: &str, is_done: bool) -> Value {
-        let arguments = if is_done { call.arguments.as_str() } else { "" };
-        let call_id = &call.id;
-        match self.face(call) {
-            Face::Custom => {
-                let input = if is_done {
-                    custom_input(arguments)
-                } else {
-                    String::new()
-                };
-                json!({
-                    "id": id, "type": "custom_tool_call", "status": status, "call_id": call_id,
-                    "name": call.name, "input": input,
-                })
-            }
-            Face::Function => json!({
-                "id": id, "type": "function_call", "status": status, "call_id": call_id,
-                "name": call.name, "arguments": arguments,
-            }),
-            Face::Namespaced { namespace, name } => json!({
-                "id": id, "type": "function_call", "status": status, "call_id": call_id,
-                "namespace": namespace, "name": name, "arguments": arguments,
-            }),
-        }
-    }
-
-    fn face(&self, call: &Call) -> Face {
-        let tool = self.tools.iter().find(|tool| tool.name == call.name);
-        tool.map_or(Face::Function, |tool| tool.face.clone())
+        let open = self.open.as_ref();
+        open.map_or(Value::Null, |open| self.items.item(open, answer, is_done))
     }
 
     fn close_item(&mut self, answer: &Answer, out: &mut Sse) {
@@ -233,7 +153,7 @@ impl Reply {
             return;
         };
         match kind {
-            Item::Reasoning if self.has_summary => {
+            Item::Reasoning if self.items.has_summary => {
                 let data = json!({
                     "item_id": id, "output_index": place, "summary_index": 0, "text": text,
                 });
@@ -337,14 +257,14 @@ impl Voice for Reply {
         match event {
             Event::Thought(text) => {
                 self.open_item(Item::Reasoning, answer, out);
-                if self.has_summary {
+                if self.items.has_summary {
                     let kind = "response.reasoning_summary_text.delta";
                     self.delta(kind, "summary_index", text, Value::Null, out);
                 }
             }
             Event::Text(text, weighed) => {
                 self.open_item(Item::Message, answer, out);
-                let logprobs = match self.has_logprobs {
+                let logprobs = match self.items.has_logprobs {
                     true => logprob_entries(weighed),
                     false => Vec::new(),
                 };
@@ -356,7 +276,7 @@ impl Voice for Reply {
                 let is_custom = answer
                     .calls
                     .last()
-                    .is_some_and(|call| self.face(call) == Face::Custom);
+                    .is_some_and(|call| self.items.face(call) == Face::Custom);
                 if !is_custom {
                     let kind = "response.function_call_arguments.delta";
                     self.delta(kind, "", part, Value::Null, out);
@@ -364,7 +284,7 @@ impl Voice for Reply {
             }
             Event::CallEnd => {
                 if let Some(call) = answer.calls.last()
-                    && self.face(call) == Face::Custom
+                    && self.items.face(call) == Face::Custom
                 {
                     let input = custom_input(&call.arguments);
                     let kind = "response.custom_tool_call_input.delta";
@@ -405,65 +325,4 @@ impl Voice for Reply {
             _ => Err(ApiError::internal("one answer was asked for")),
         }
     }
-}
-
-/// A reply that has not begun, with what the request said.
-fn skeleton(body: &Fields<'_>, ask: &Ask, id: &str) -> Result<Value, ApiError> {
-    let given = |field: &str, usual: Value| {
-        let value = body.get(field).map(Given::to_compact);
-        let value = value.and_then(|text| serde_json::from_str(&text).ok());
-        value.unwrap_or(usual)
-    };
-    Ok(json!({
-        "id": id,
-        "object": "response",
-        "created_at": clock::seconds(),
-        "status": "in_progress",
-        "background": false,
-        "error": null,
-        "incomplete_details": null,
-        "instructions": given("instructions", Value::Null),
-        "max_output_tokens": given("max_output_tokens", Value::Null),
-        "metadata": given("metadata", json!({})),
-        "model": ask.model,
-        "output": [],
-        "parallel_tool_calls": !ask.is_one_call,
-        "previous_response_id": given("previous_response_id", Value::Null),
-        "reasoning": given("reasoning", json!({"effort": null, "summary": null})),
-        "service_tier": "default",
-        "store": given("store", Value::Bool(true)),
-        "temperature": ask.sampling.temperature,
-        "text": given("text", json!({"format": {"type": "text"}})),
-        "tool_choice": given("tool_choice", "auto".into()),
-        "tools": given("tools", json!([])),
-        "top_logprobs": given("top_logprobs", 0.into()),
-        "top_p": ask.sampling.top_p,
-        "truncation": "disabled",
-        "usage": null,
-        "user": given("user", Value::Null),
-    }))
-}
-
-fn output_text(text: &str, logprobs: &[Value]) -> Value {
-    json!({"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs})
-}
-
-/// Input that was one text, as an item.
-fn user(text: &str) -> Given {
-    let member = |key: &str, value: &str| (key.to_owned(), Given::String(value.to_owned()));
-    Given::Object(vec![
-        member("type", "message"),
-        member("role", "user"),
-        member("content", text),
-    ])
-}
-
-fn usage(counts: Counts) -> Value {
-    json!({
-        "input_tokens": counts.prompt,
-        "input_tokens_details": {"cached_tokens": counts.cached, "cache_write_tokens": 0},
-        "output_tokens": counts.generated,
-        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
-        "total_tokens": counts.prompt + counts.generated,
-    })
 }
