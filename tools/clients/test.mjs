@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { serve } from '../scripted.mjs';
-import { AGENTS, agent, scriptOf } from './agents.mjs';
+import { AGENTS, agent, overflow, scriptOf } from './agents.mjs';
+import { PROGRAMS } from './pypi.mjs';
 import { sdks } from './sdk.mjs';
 
 const { TOOLS, WORK } = process.env;
@@ -48,6 +49,25 @@ for (const name of Object.keys(AGENTS)) {
     const server = await serve({ script: scriptOf(name, lines), work: WORK, context: 131_072 });
     try {
       return await agent(name, { program, server, tools: TOOLS, work: WORK });
+    } finally {
+      await server.stop();
+    }
+  });
+  await test(`${name}, overflow`, async () => {
+    const context = AGENTS[name].small ?? 2048;
+    const server = await serve({ script: scriptOf(name, lines), work: WORK, context });
+    try {
+      return await overflow(name, { program, server, tools: TOOLS, work: WORK });
+    } finally {
+      await server.stop();
+    }
+  });
+}
+for (const [name, work] of Object.entries(PROGRAMS)) {
+  await test(name, async () => {
+    const server = await serve({ script: lines, work: WORK, context: 16_384 });
+    try {
+      return await work({ server, tools: TOOLS, work: WORK });
     } finally {
       await server.stop();
     }
