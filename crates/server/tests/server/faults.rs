@@ -261,3 +261,33 @@ fn the_first_event_comes_at_once() {
     // Far less than the prompt before it takes; how much less is for a benchmark to say.
     assert!(begun.elapsed() < Duration::from_secs(20));
 }
+
+/// A server that is told to stop while it reads a prompt: the answer comes if there is patience, and
+/// breaks off if there is none. Either way it is over.
+#[test]
+fn a_stop_while_a_prompt_is_read() {
+    for (drain, comes) in [(30_000, true), (0, false)] {
+        let rig = Rig::with(Config {
+            patience: Patience {
+                drain: Duration::from_millis(drain),
+                ..Patience::default()
+            },
+            ..config()
+        });
+        let mut body = wordy();
+        // Without patience it must still be at it when it is told.
+        body["max_tokens"] = if comes { 3 } else { 900 }.into();
+        body["logit_bias"] = json!({"1": -1000});
+        let mut client = begin(&rig, &body);
+        assert_eq!(client.head().status, 200);
+        let mut text = client.chunk().unwrap();
+        assert!(rig.engine.status().unwrap().running <= 1);
+        let begun = Instant::now();
+        assert_eq!(rig.end(), comes);
+        assert!(begun.elapsed() < Duration::from_secs(25));
+        while let Some(chunk) = client.chunk() {
+            text.push_str(&chunk);
+        }
+        assert_eq!(text.ends_with("data: [DONE]\n\n"), comes, "{text}");
+    }
+}
