@@ -4,11 +4,13 @@ and every event is of their types. Run by ./run; DS4_URL names the server."""
 import json
 import os
 import time
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import anthropic
 import openai
-from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types import ErrorResponse, Message, MessageTokensCount, ModelInfo, RawMessageStreamEvent
+from openai.types import Completion, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -90,6 +92,11 @@ def responses():
     body = {"model": "m", "input": ASK, "tools": [tool],
             "reasoning": {"summary": "auto"}, "include": ["reasoning.encrypted_content"]}
     raw("/v1/responses", body, Response, ResponseStreamEvent)
+    custom = {"type": "custom", "name": "patch", "description": "Changes files"}
+    raw("/v1/responses", {**body, "input": "Use the custom tool", "tools": [custom]}, Response, ResponseStreamEvent)
+    raw("/v1/responses", {**body, "max_output_tokens": 2}, Response, ResponseStreamEvent)
+    raw("/v1/responses", {**body, "top_logprobs": 2, "include": ["message.output_text.logprobs"]},
+        Response, ResponseStreamEvent)
     with oai.responses.stream(**body) as stream:
         kinds = [event.type for event in stream]
         first = stream.get_final_response()
@@ -122,6 +129,16 @@ def messages():
     history = [{"role": "user", "content": ASK}]
     body = {"model": "m", "max_tokens": 1000, "messages": history, "tools": [tool]}
     raw("/v1/messages", body, Message, RawMessageStreamEvent)
+    raw("/v1/messages", {**body, "max_tokens": 2}, Message, RawMessageStreamEvent)
+    raw("/v1/messages", {**body, "stop_sequences": ["look"]}, Message, RawMessageStreamEvent)
+    counted = post("/v1/messages/count_tokens", {"model": "m", "messages": history})
+    TypeAdapter(MessageTokensCount).validate_python(json.load(counted))
+    try:
+        post("/v1/messages", {"messages": 1})
+    except HTTPError as refused:
+        TypeAdapter(ErrorResponse).validate_python(json.load(refused))
+    else:
+        raise AssertionError("messages that are none were taken")
     with ant.messages.stream(**body) as stream:
         for _ in stream:
             pass
@@ -150,6 +167,18 @@ def messages():
         anthropic.BadRequestError, "prompt is too long: ")
 
 
+def completions():
+    body = {"model": "m", "prompt": "Once upon", "max_tokens": 5, "logprobs": 2}
+    TypeAdapter(Completion).validate_python(json.load(post("/v1/completions", body)))
+    # The type says that every event has ended, as none of its vendor's but the last one has.
+    with oai.completions.create(**body, stream=True) as stream:
+        events = list(stream)
+    assert all(event.object == "text_completion" for event in events), events
+    assert events[-1].choices[0].finish_reason, events
+    text = oai.completions.create(**body).choices[0].text
+    assert text == "".join(event.choices[0].text for event in events), (text, events)
+
+
 def leave(parts):
     """Listens to the beginning of a long answer."""
     text = ""
@@ -170,13 +199,16 @@ def overflow(ask, error, words):
 
 
 def models():
+    for model in json.load(urlopen(f"{URL}/v1/models"))["data"]:
+        TypeAdapter(Model).validate_python(model)
+        TypeAdapter(ModelInfo).validate_python(model)
     found = oai.models.list().data
     assert len(found) == 1, found
     assert oai.models.retrieve(found[0].id).id == found[0].id
     assert ant.models.list().data[0].id == found[0].id
 
 
-for test in (models, chat, responses, messages):
+for test in (models, completions, chat, responses, messages):
     begun = time.time()
     test()
     print(f"ok      Python, {test.__name__} ({time.time() - begun:.1f} s)", flush=True)

@@ -1,10 +1,12 @@
 //! What the server adds to the engine: tokens a second with and without it, at 1 and 8 sessions;
-//! how long the first event takes; how long a large request takes to become a prompt.
+//! how long the first event takes; how long a large request takes to become a prompt; how long a
+//! prompt takes that is in memory already.
 //!
-//!     cargo run --release -p ds4-server --example overhead
+//!     cargo run --release -p ds4-server --example overhead -- [MODEL] [TOKENS] [LONG]
 //!
-//! The model is small, so that the engine is as fast as it ever will be and nothing hides the
-//! server's share.
+//! MODEL is a file, the demo model by default, or `tiny`: a model so small that the engine is as
+//! fast as it ever will be and nothing hides the server's share. TOKENS are those of an answer, LONG
+//! those of the long prompt.
 
 #![allow(
     clippy::print_stdout,
@@ -20,38 +22,41 @@ use std::thread;
 use std::time::Instant;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, Options, Output, Request, Sampling, SamplingFields, load_cpu};
+use ds4_engine::{
+    Engine, Options, Output, PAGE_TOKENS, Request, Sampling, SamplingFields, load_cpu,
+};
+use ds4_gguf::Gguf;
 use ds4_model::Recipe;
 use ds4_model::synthetic::{Synthetic, tiny};
 use ds4_prompt::Tokenizer;
 use ds4_prompt::dsml::{Reading, Tools};
 use ds4_server::{Config, Model, Server, request_prompt};
+use serde_json::Value;
 
-const TOKENS: u32 = 2000;
+const SESSIONS: usize = 8;
 
-fn engine() -> Engine {
-    let file = Synthetic::reference(tiny(), 1, Recipe::FLOAT)
-        .model()
-        .unwrap();
+fn engine(file: &Gguf, long: usize) -> Engine {
+    let context = (long + 4096).next_multiple_of(PAGE_TOKENS);
     let cpu = CpuOptions {
-        threads: 1,
-        slots: 8,
-        pages: 80,
+        slots: SESSIONS,
+        pages: 2 * context / PAGE_TOKENS + 80,
         ..CpuOptions::default()
     };
     let options = Options {
-        context: 4096,
+        context,
+        sessions: 2 * SESSIONS,
         ..Options::default()
     };
-    let tokenizer = Arc::new(Tokenizer::from_gguf(&file).unwrap());
-    let machine = Box::new(load_cpu(&file, cpu).unwrap());
+    let tokenizer = Arc::new(Tokenizer::from_gguf(file).unwrap());
+    println!("{} threads", cpu.threads);
+    let machine = Box::new(load_cpu(file, cpu).unwrap());
     Engine::start(machine, Some(tokenizer), options).unwrap()
 }
 
 /// Tokens a second of the engine alone, read into pieces as the server reads them.
-fn alone(engine: &Engine, sessions: usize) -> f64 {
+fn alone(engine: &Engine, sessions: usize, tokens: u32) -> f64 {
     let begun = Instant::now();
-    let tokens: u32 = thread::scope(|scope| {
+    let told: u32 = thread::scope(|scope| {
         let one = |seed: u64| {
             let session = engine.session().unwrap();
             let fields = SamplingFields {
@@ -66,7 +71,7 @@ fn alone(engine: &Engine, sessions: usize) -> f64 {
             };
             let request = Request {
                 reading: Some(reading),
-                ..Request::tokens(vec![0, 300, 301], TOKENS, Sampling::new(fields).unwrap())
+                ..Request::tokens(vec![0, 300, 301], tokens, Sampling::new(fields).unwrap())
             };
             let outputs = session.generate(request).unwrap();
             outputs
@@ -78,7 +83,7 @@ fn alone(engine: &Engine, sessions: usize) -> f64 {
             .collect();
         all.into_iter().map(|one| one.join().unwrap()).sum()
     });
-    f64::from(tokens) / begun.elapsed().as_secs_f64()
+    f64::from(told) / begun.elapsed().as_secs_f64()
 }
 
 fn send(address: SocketAddr, body: &str) -> TcpStream {
@@ -93,10 +98,10 @@ fn send(address: SocketAddr, body: &str) -> TcpStream {
 }
 
 /// Tokens a second of streams over sockets.
-fn served(address: SocketAddr, sessions: usize) -> f64 {
+fn served(address: SocketAddr, sessions: usize, tokens: u32) -> f64 {
     let body = format!(
         r#"{{"messages": [{{"role": "user", "content": "a"}}], "think": false, "stream": true,
-            "max_tokens": {TOKENS}, "logit_bias": {{"1": -1000}}}}"#
+            "max_tokens": {tokens}, "logit_bias": {{"1": -1000}}}}"#
     );
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -108,7 +113,7 @@ fn served(address: SocketAddr, sessions: usize) -> f64 {
         let all: Vec<_> = (0..sessions).map(|_| scope.spawn(one)).collect();
         all.into_iter().for_each(|one| one.join().unwrap());
     });
-    f64::from(TOKENS) * sessions as f64 / begun.elapsed().as_secs_f64()
+    f64::from(tokens) * sessions as f64 / begun.elapsed().as_secs_f64()
 }
 
 /// Milliseconds until the first event, the median of many.
@@ -150,8 +155,65 @@ fn large() -> f64 {
     times.fold(f64::INFINITY, f64::min)
 }
 
+/// A prompt of so many tokens that is in memory: milliseconds of its answer besides the one step of
+/// the model that it takes, the best of several.
+fn cached(address: SocketAddr, tokenizer: &Tokenizer, long: usize) -> f64 {
+    let mut text = String::new();
+    let mut tokens = 0;
+    for line in 0.. {
+        let piece = format!("{line}. The quick brown fox jumps over the lazy dog again.\\n");
+        tokens += tokenizer.encode(&piece).len();
+        if tokens > long {
+            break;
+        }
+        text.push_str(&piece);
+    }
+    let ask = |most: u32| {
+        let body = format!(
+            r#"{{"messages": [{{"role": "user", "content": "{text}"}}], "think": false,
+                "max_tokens": {most}, "logit_bias": {{"1": -1000}}}}"#
+        );
+        let begun = Instant::now();
+        let mut reply = String::new();
+        send(address, &body).read_to_string(&mut reply).unwrap();
+        let took = begun.elapsed().as_secs_f64() * 1e3;
+        let (_, json) = reply.split_once("\r\n\r\n").unwrap();
+        let json: Value = serde_json::from_str(json).unwrap();
+        let usage = &json["usage"];
+        let prompt = usage["prompt_tokens"].as_u64().unwrap();
+        let found = &usage["prompt_tokens_details"]["cached_tokens"];
+        (took, prompt, prompt - found.as_u64().unwrap())
+    };
+    let (took, prompt, computed) = ask(1);
+    println!("{prompt} tokens, {computed} of them computed: {took:.0} ms");
+    let best = |most| {
+        let asked = (0..5).map(|_| ask(most));
+        asked.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+    };
+    let (one, nine) = (best(1), best(9));
+    let step = (nine.0 - one.0) / 8.0;
+    let computed = one.2;
+    println!(
+        "again, {computed} computed: {:.1} ms, a step {step:.1} ms",
+        one.0
+    );
+    one.0 - step
+}
+
 fn main() {
-    let engine = engine();
+    let mut words = std::env::args().skip(1);
+    let model = words.next();
+    let model = model.as_deref().unwrap_or("models/demo/demo.gguf");
+    let number = |word: Option<String>, usual| word.map_or(usual, |word| word.parse().unwrap());
+    let tokens = number(words.next(), 1000) as u32;
+    let long = number(words.next(), 100_000);
+    let file = match model {
+        "tiny" => Synthetic::reference(tiny(), 1, Recipe::FLOAT)
+            .model()
+            .unwrap(),
+        path => Gguf::open(path.as_ref()).unwrap(),
+    };
+    let engine = engine(&file, long);
     let config = Config {
         address: "127.0.0.1:0".parse().unwrap(),
         ..Config::default()
@@ -160,27 +222,35 @@ fn main() {
     let address = server.address();
     server
         .loading()
-        .ready(Model::new(engine.clone(), "tiny").unwrap());
+        .ready(Model::new(engine.clone(), "measured").unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let running = thread::spawn(move || server.run(&stopped).unwrap());
     println!("becomes a prompt in {:.1} ms", large());
-    println!(
-        "first event after {:.2} ms (median of 50)",
-        first_event(address)
-    );
-    for sessions in [1, 8] {
+    let first = first_event(address);
+    println!("first event after {first:.2} ms (median of 50)");
+    for sessions in [1, SESSIONS] {
         // In turns, so that whatever else the machine does falls on both.
-        let rounds: Vec<(f64, f64)> = (0..3)
-            .map(|_| (alone(&engine, sessions), served(address, sessions)))
+        let mut ratios: Vec<(f64, f64, f64)> = (0..5)
+            .map(|_| {
+                let alone = alone(&engine, sessions, tokens);
+                let served = served(address, sessions, tokens);
+                (served / alone, alone, served)
+            })
             .collect();
-        let best = |pick: fn(&(f64, f64)) -> f64| rounds.iter().map(pick).fold(0.0, f64::max);
-        let (alone, served) = (best(|round| round.0), best(|round| round.1));
+        ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (ratio, alone, served) = ratios[ratios.len() / 2];
         println!(
-            "{sessions} sessions: engine {alone:.0} t/s, served {served:.0} t/s, {:.1} %",
-            100.0 * served / alone
+            "{sessions} sessions: engine {alone:.0} t/s, served {served:.0} t/s, {:.1} % (median of \
+             5 pairs; {:.1} to {:.1} %)",
+            100.0 * ratio,
+            100.0 * ratios[0].0,
+            100.0 * ratios[ratios.len() - 1].0
         );
     }
+    let tokenizer = engine.tokenizer().unwrap();
+    let host = cached(address, tokenizer, long);
+    println!("found in memory: {host:.1} ms besides the step");
     stop.store(true, Ordering::Relaxed);
     running.join().unwrap();
 }

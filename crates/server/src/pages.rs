@@ -48,6 +48,13 @@ fn entry(model: &Model, id: &str) -> Value {
         "type": "model",
         "display_name": model.id(),
         "created_at": clock::rfc3339(model.created()),
+        "lifecycle": "active",
+        "deprecated_at": null,
+        "retires_at": null,
+        "line": null,
+        "capabilities": null,
+        "max_input_tokens": context,
+        "max_tokens": context,
         "context_length": context,
         "max_model_len": context,
     })

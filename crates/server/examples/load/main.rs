@@ -98,12 +98,12 @@ fn main() {
     let mut words = std::env::args().skip(1);
     let minutes: f64 = words.next().map_or(30.0, |word| word.parse().unwrap());
     let seed: u64 = words.next().map_or(1, |word| word.parse().unwrap());
-    let dir = std::env::temp_dir().join(format!("ds4-load-{}", std::process::id()));
+    let dir = tempfile::tempdir().unwrap();
     let config = Config {
         address: "127.0.0.1:0".parse().unwrap(),
         script: Some(Script::new(agents::script)),
         keep: Some(Keep {
-            folder: dir.join("kv/turns"),
+            folder: dir.path().join("kv/turns"),
             bytes: 4 << 20,
         }),
         limits: Limits {
@@ -114,7 +114,7 @@ fn main() {
     };
     let server = Server::bind(config, Box::new(std::io::sink())).unwrap();
     let address = server.address();
-    let model = Model::new(engine(&dir), "tiny").unwrap();
+    let model = Model::new(engine(dir.path()), "tiny").unwrap();
     server.loading().ready(model);
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
@@ -146,8 +146,6 @@ fn main() {
     });
     stop.store(true, Ordering::Relaxed);
     assert!(running.join().unwrap(), "the server did not drain");
-    // The folder is this program's own.
-    let _ = std::fs::remove_dir_all(&dir);
     let (early, late) = memory::ends(&samples);
     let grown = late / early - 1.0;
     println!(
