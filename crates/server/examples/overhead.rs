@@ -101,19 +101,24 @@ fn send(address: SocketAddr, body: &str) -> TcpStream {
 fn served(address: SocketAddr, sessions: usize, tokens: u32) -> f64 {
     let body = format!(
         r#"{{"messages": [{{"role": "user", "content": "a"}}], "think": false, "stream": true,
-            "max_tokens": {tokens}, "logit_bias": {{"1": -1000}}}}"#
+            "stream_options": {{"include_usage": true}}, "max_tokens": {tokens},
+            "logit_bias": {{"1": -1000}}}}"#
     );
     let begun = Instant::now();
-    thread::scope(|scope| {
+    let told: u32 = thread::scope(|scope| {
         let one = || {
             let mut reply = String::new();
             send(address, &body).read_to_string(&mut reply).unwrap();
             assert!(reply.contains("data: [DONE]"), "{reply}");
+            // Whatever ends a turn ends it here.
+            let (_, usage) = reply.rsplit_once("\"completion_tokens\":").unwrap();
+            let end = usage.find(|c: char| !c.is_ascii_digit()).unwrap();
+            usage[..end].parse::<u32>().unwrap()
         };
         let all: Vec<_> = (0..sessions).map(|_| scope.spawn(one)).collect();
-        all.into_iter().for_each(|one| one.join().unwrap());
+        all.into_iter().map(|one| one.join().unwrap()).sum()
     });
-    f64::from(tokens) * sessions as f64 / begun.elapsed().as_secs_f64()
+    f64::from(told) / begun.elapsed().as_secs_f64()
 }
 
 /// Milliseconds until the first event, the median of many.

@@ -62,10 +62,10 @@ fn engine(dir: &std::path::Path) -> Engine {
     let options = Options {
         context: 4096,
         sessions: 2 * SESSIONS,
-        kept_bytes: 8 << 20,
+        kept_bytes: 4 << 20,
         store: Some(Store {
             dir: dir.join("kv"),
-            bytes: 64_000_000,
+            bytes: 16_000_000,
             free: 0,
         }),
         ..Options::default()
@@ -104,10 +104,10 @@ fn main() {
         script: Some(Script::new(agents::script)),
         keep: Some(Keep {
             folder: dir.path().join("kv/turns"),
-            bytes: 4 << 20,
+            bytes: 1 << 20,
         }),
         limits: Limits {
-            remembered_bytes: 2 << 20,
+            remembered_bytes: 1 << 19,
             ..Limits::default()
         },
         ..Config::default()
