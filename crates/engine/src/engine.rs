@@ -11,11 +11,13 @@
 //! | `engine/session.rs` | the handle of one session |
 //! | `engine/status.rs` | what both say of themselves |
 //! | `engine/commands.rs` | how handles reach the engine thread |
+//! | `engine/tier.rs` | the disk tier, and the memory on the way to it |
 
 mod commands;
 mod options;
 mod session;
 mod status;
+mod tier;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -25,10 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use ds4_model::KvGeometry;
-use ds4_model::kv::PAGE_TOKENS;
 use ds4_prompt::Tokenizer;
-use ds4_store::files::System;
-use ds4_store::{Disk, Pool, Report, Scope, Tenant, disk};
+use ds4_store::{Report, Scope, Tenant};
 
 use crate::error::{EngineError, RequestError};
 use crate::event::{Event, Gone, Reply, SessionId};
@@ -40,6 +40,7 @@ use crate::snapshot::{Expected, Parts};
 pub use options::{Options, Store};
 pub use session::Session;
 pub use status::{Rewind, SessionStatus, Status};
+use tier::{open_disk, pool};
 
 /// A loaded model with its engine thread. Clones are the same engine; the last one to go stops and
 /// joins the thread.
@@ -325,41 +326,3 @@ impl Drop for Inner {
         self.shutdown();
     }
 }
-
-/// Opens the disk tier. Its writer wakes the engine thread when there is room for more.
-fn open_disk(store: &Store, commands: SyncSender<Event>) -> Result<Disk, EngineError> {
-    let options = disk::Options {
-        dir: store.dir.clone(),
-        bytes: store.bytes,
-        free: store.free,
-        page_tokens: PAGE_TOKENS,
-        queue: QUEUE,
-    };
-    let wake = move || {
-        let _ = commands.try_send(Event::Wake);
-    };
-    Ok(Disk::open(options, Box::new(System), wake)?)
-}
-
-/// Memory that pages go through on their way between device and disk: blocks that are used again
-/// and again, from the device where it has a better kind, fetched in the background.
-fn pool(machine: &dyn Machine, is_used: bool) -> Result<Pool, EngineError> {
-    let bytes = machine.geometry().page_bytes;
-    let pool = Pool::new(bytes, BLOCKS);
-    if let Some(memory) = machine.host_memory().filter(|_| is_used) {
-        let pool = pool.clone();
-        let fetch = move || {
-            let blocks = (0..BLOCKS).map_while(|_| memory(bytes));
-            blocks.for_each(|block| pool.add(block));
-        };
-        let thread = thread::Builder::new().name("ds4-kv-memory".into());
-        thread.spawn(fetch).map_err(|_| EngineError::Stopped)?;
-    }
-    Ok(pool)
-}
-
-/// Pages on their way at a time: those the readers are ahead by, and those that wait to be written.
-const BLOCKS: usize = 64;
-
-/// Records that may wait to be written: some 30 MB of the large models.
-const QUEUE: usize = 16;
