@@ -11,9 +11,8 @@ use ds4_model::Recipe;
 use ds4_model::synthetic::{Synthetic, mini};
 use proptest::prelude::*;
 
-use crate::invariance::{
-    Logits, act, alone, check_argmax, check_close, conversation, cuts, engine_over, run,
-};
+use crate::invariance::{alone, engine_over, run};
+use crate::laws::{Logits, act, check_argmax, check_close, conversation, cuts};
 use crate::rig::{Made, engine_of, exact, greedy, greedy_tokens, noise, options, packed};
 
 static MINI: LazyLock<Gguf> = LazyLock::new(|| {

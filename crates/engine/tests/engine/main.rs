@@ -10,6 +10,7 @@ mod faults;
 mod fill;
 mod hooked;
 mod invariance;
+mod laws;
 mod prefixes;
 mod restoring;
 mod rig;
