@@ -13,6 +13,7 @@
 #include "experts.cu"
 #include "tiles.cu"
 #include "narrow.cu"
+#include "coded.cu"
 #include "step.cu"
 #include "enter_tiles.cu"
 #include "score_tiles.cu"

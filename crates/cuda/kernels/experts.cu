@@ -100,11 +100,11 @@ EXPERTS(F16) EXPERTS(BF16) EXPERTS(Q8_0) EXPERTS(Q2_K) EXPERTS(Q4_K) EXPERTS(IQ2
 
     constexpr int GATHER_WARPS = 16, MOST_EXPERTS = 1024;
 
-// Gathers the picks of `n` rows by expert, in order of rows, and cuts the lists into tiles. One
-// block: each warp counts, then places, a stretch of the picks.
+// Gathers the picks of `n` rows by expert, in order of rows, and cuts the lists into tiles of
+// up to `tokens`. One block: each warp counts, then places, a stretch of the picks.
 extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
     gather_picks(const uint32_t *ids, const float *weights, uint32_t n, uint32_t used,
-                 uint32_t experts, uint32_t *token_of, float *weight_of, uint32_t *place_of,
+                 uint32_t experts, uint32_t tokens, uint32_t *token_of, float *weight_of, uint32_t *place_of,
                  Tile *tiles, uint32_t *tile_count) {
     in_turn();
     extern __shared__ uint32_t counts[]; // of each warp, by expert
@@ -140,7 +140,7 @@ extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
             sum += count;
         }
         starts[e + 1] = sum;
-        tile_starts[e + 1] = (sum + TILE_TOKENS - 1) / TILE_TOKENS;
+        tile_starts[e + 1] = (sum + tokens - 1) / tokens;
     }
     __syncthreads();
     if (warp < 2) {
@@ -164,9 +164,8 @@ extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
         *tile_count = tile_starts[experts];
     for (uint32_t e = t; e < experts; e += blockDim.x)
         for (uint32_t i = 0; i < tile_starts[e + 1] - tile_starts[e]; i++) {
-            uint32_t start = starts[e] + i * TILE_TOKENS;
-            tiles[tile_starts[e] + i] = {e, start, min(starts[e + 1] - start, (uint32_t)TILE_TOKENS),
-                                         0};
+            uint32_t start = starts[e] + i * tokens;
+            tiles[tile_starts[e] + i] = {e, start, min(starts[e + 1] - start, tokens), 0};
         }
     each([&](uint32_t i, uint32_t id, uint32_t before) {
         uint32_t place = starts[id] + before;

@@ -123,6 +123,7 @@ struct Q4_K {
     }
 };
 
+// As `split_iq2_xxs` lays it out.
 struct IQ2_XXS {
     uint32_t words, signs;
     float scale;
@@ -131,18 +132,17 @@ struct IQ2_XXS {
         uint2 v = __ldg((const uint2 *)(w.body + group * 8));
         words = v.x;
         signs = v.y;
-        scale = half_at(w.head + group / 8 * 2) * 0.125f * (float)(2 * (signs >> 28) + 1);
+        uint2 head = __ldg((const uint2 *)w.head + group / 8);
+        uint32_t multiple = 2 * (head.y >> (4 * (group % 8)) & 15) + 1;
+        scale = __uint_as_float(head.x) * (float)multiple;
         grid = w.grid;
     }
     __device__ float4 at(int c) const {
         uint2 both = __ldg(grid + (words >> (8 * (c / 2)) & 255));
         uint32_t m = c % 2 ? both.y : both.x;
-        uint32_t index = signs >> (7 * (c / 2)) & 127;
-        // The eighth sign makes the number of negative ones even.
-        uint32_t negative = (index | (__popc(index) & 1) << 7) >> (4 * (c % 2));
         auto value = [&](int k) {
             float v = scale * (float)(m >> (8 * k) & 255);
-            return __uint_as_float(__float_as_uint(v) ^ (negative >> k & 1) << 31);
+            return __uint_as_float(__float_as_uint(v) ^ (signs >> (8 * k + 7 - c) & 1) << 31);
         };
         return make_float4(value(0), value(1), value(2), value(3));
     }

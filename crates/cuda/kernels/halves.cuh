@@ -144,28 +144,25 @@ struct Raw<Q4_K> {
 template <>
 struct Raw<IQ2_XXS> {
     static constexpr bool AHEAD = true;
-    uint2 v;
-    uint32_t d;
+    uint2 v, head;
+    uint32_t shift;
     __device__ void load(const Weight &w, uint64_t group) {
         v = __ldg((const uint2 *)(w.body + group * 8));
-        d = __ldg((const uint16_t *)w.head + group / 8);
+        head = __ldg((const uint2 *)w.head + group / 8);
+        shift = group % 8 * 4;
     }
     __device__ uint2 at(int c, const uint2 *grid) const {
-        float unit = __half2float(__ushort_as_half((unsigned short)d));
-        __half2 scale = __float2half2_rn(unit * 0.125f * (float)(2 * (v.y >> 28) + 1));
+        float multiple = (float)(2 * (head.y >> shift & 15) + 1);
+        __half2 scale = __float2half2_rn(__uint_as_float(head.x) * multiple);
         uint2 both = grid[v.x >> (8 * (c / 2)) & 255];
-        uint32_t m = c % 2 ? both.y : both.x, index = v.y >> (7 * (c / 2)) & 127;
-        uint32_t negative = index | __popc(index) << 7;
-        // Even bits stay, odd ones go fifteen places up: then a shift brings two to their signs.
-        uint32_t apart = (negative & 0x55) | (negative & 0xaa) << 15;
+        uint32_t m = c % 2 ? both.y : both.x, signs = v.y << c;
         // 1024 times a binary16 is one too, so that taking it off in the same step is exact.
         __half2 off = __hmul2(scale, __float2half2_rn(-1024.f));
-        auto signed_pair = [&](int selector, int two) {
+        auto signed_pair = [&](int selector, int spread) {
             __half2 value = __hfma2(pair(__byte_perm(m, 0x64646464, selector)), scale, off);
-            return bits(value) ^ (apart << (15 - 2 * two) & 0x80008000);
+            return bits(value) ^ (__byte_perm(signs, 0, spread) & 0x80008000);
         };
-        return make_uint2(signed_pair(LOW_BYTES, 2 * (c % 2)),
-                          signed_pair(HIGH_BYTES, 2 * (c % 2) + 1));
+        return make_uint2(signed_pair(LOW_BYTES, 0x1404), signed_pair(HIGH_BYTES, 0x3424));
     }
 };
 

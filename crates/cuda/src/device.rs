@@ -28,6 +28,7 @@ pub struct Device {
     queue: Mutex<Queue>,
     /// Bytes of shared memory that a block may ask for.
     shared: u32,
+    processors: u32,
     /// Whether kernels may begin while the one before them ends; all of them wait by themselves
     /// before they touch its results.
     overlaps: bool,
@@ -127,6 +128,7 @@ impl Device {
         use sys::CUdevice_attribute as Attribute;
         let shared =
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as u32;
+        let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
         let overlaps = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)? >= 9;
         Ok(Arc::new(Self {
             context,
@@ -134,6 +136,7 @@ impl Device {
             module,
             queue: Mutex::default(),
             shared,
+            processors,
             overlaps,
         }))
     }
@@ -141,6 +144,11 @@ impl Device {
     /// Bytes of shared memory that a block may ask for.
     pub(crate) fn shared(&self) -> u32 {
         self.shared
+    }
+
+    /// Its multiprocessors.
+    pub(crate) fn processors(&self) -> u32 {
+        self.processors
     }
 
     /// What the card is called.

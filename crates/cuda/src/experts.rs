@@ -93,7 +93,7 @@ impl Cuda {
         w: &Ffn<Tensor>,
     ) -> Result<(), Error> {
         let count = n * picks.width;
-        let tiles = self.gather(picks, n)?;
+        let tiles = self.gather(picks, n, TILE_TOKENS)?;
         if self.by_halves(n) {
             self.expert_tiles(x, count, w, tiles)?;
         } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ds4_gguf::Format;
 
 use crate::Error;
+use crate::coded::Coded;
 use crate::device::{Device, Kernel};
 use crate::work::TILE_TOKENS;
 
@@ -43,6 +44,8 @@ pub(crate) struct OfFormat {
     pub(crate) narrow_gated: Kernel,
     pub(crate) narrow_down: Kernel,
     pub(crate) narrow_down_one: Kernel,
+    /// The same by integers, where it has kernels.
+    pub(crate) coded: Option<Coded>,
     /// Number of the format among those of a launch of many products.
     pub(crate) number: u32,
     /// Windows that a warp of `narrow.cu` keeps on their way.
@@ -100,6 +103,7 @@ kernels!(
     gated,
     combine,
     to_half,
+    to_codes,
     hyper_enter_tiles,
     score_tiles,
     attend_tiles,
@@ -143,6 +147,7 @@ impl OfFormat {
             narrow_gated: kernel("narrow_gated")?,
             narrow_down: kernel("narrow_down")?,
             narrow_down_one: kernel("narrow_down_one")?,
+            coded: coded(device, format, kernel)?,
             number: place(format) as u32,
             on_way: match format {
                 Format::Q8_0 | Format::Q2K | Format::Mxfp4 | Format::Iq2Xxs => 4,
@@ -157,4 +162,17 @@ impl OfFormat {
             down: kernel("down")?,
         })
     }
+}
+
+/// Kernels of `coded.cu`, with as much shared memory as there is.
+fn coded(
+    device: &Arc<Device>,
+    format: Format,
+    kernel: impl Fn(&str) -> Result<Kernel, Error>,
+) -> Result<Option<Coded>, Error> {
+    let coded = Coded::of(format, kernel)?;
+    for kernel in coded.iter().flat_map(|coded| [coded.gated, coded.down]) {
+        device.allow_shared(kernel, device.shared())?;
+    }
+    Ok(coded)
 }

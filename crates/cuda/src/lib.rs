@@ -15,7 +15,7 @@
 //! | `layout` | structures shared with the kernels |
 //! | `memory` | plans, page tables, frontiers |
 //! | `queue` | launches as data, so that steps may be replayed |
-//! | `ops`, `product`, `narrow`, `experts` | the operations |
+//! | `ops`, `product`, `narrow`, `coded`, `experts` | the operations |
 //! | `step` | groups of operations of few rows |
 //! | `probe` | what the card's memory delivers |
 
@@ -25,6 +25,7 @@
 )]
 
 mod buffer;
+mod coded;
 mod device;
 mod error;
 mod experts;

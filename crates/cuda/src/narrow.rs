@@ -3,6 +3,7 @@
 use ds4_model::weights::Ffn;
 
 use crate::buffer::Halved;
+use crate::coded::CODED_TOKENS;
 use crate::device::{Kernel, Ptr};
 use crate::layout::{MOST_PARTS, Part, Parts};
 use crate::product::Tiles;
@@ -124,6 +125,12 @@ impl Cuda {
         let work = &self.work.experts;
         let count = n * picks.width;
         let alone = n == 1;
+        if let Some((inward, outward)) = self.coded(&w.gate).zip(self.coded(&w.down)) {
+            let tiles = self.gather(picks, n, CODED_TOKENS)?;
+            self.coded_gated(inward, x.mem.ptr(), n, (&w.gate, &w.up), tiles)?;
+            self.coded_down(outward, &w.down, count, tiles)?;
+            return self.combine(y, picks, n);
+        }
         let tiles = if alone {
             Tiles {
                 list: Ptr::NULL,
@@ -131,7 +138,7 @@ impl Cuda {
                 most: count,
             }
         } else {
-            self.gather(picks, n)?
+            self.gather(picks, n, TILE_TOKENS)?
         };
         let (token_of, weight_of) = if alone {
             (Ptr::NULL, picks.weights.ptr())
@@ -200,8 +207,8 @@ impl Cuda {
         self.combine(y, picks, n)
     }
 
-    /// Picks of `n` rows by expert.
-    pub(crate) fn gather(&self, picks: &Picks, n: usize) -> Result<Tiles, Error> {
+    /// Picks of `n` rows by expert, in tiles of up to `tokens`.
+    pub(crate) fn gather(&self, picks: &Picks, n: usize, tokens: usize) -> Result<Tiles, Error> {
         let work = &self.work.experts;
         let (used, experts) = (picks.width as u32, self.shape.experts as u32);
         let count = n * picks.width;
@@ -216,6 +223,7 @@ impl Cuda {
                 &(n as u32),
                 &used,
                 &experts,
+                &(tokens as u32),
                 &work.token_of.ptr(),
                 &work.weight_of.ptr(),
                 &work.place_of.ptr(),
@@ -226,7 +234,7 @@ impl Cuda {
         Ok(Tiles {
             list: work.tiles.ptr(),
             count: work.tile_count.ptr(),
-            most: count / TILE_TOKENS + self.shape.experts.min(count),
+            most: count / tokens + self.shape.experts.min(count),
         })
     }
 

@@ -10,7 +10,7 @@ use ds4_model::{Ops, Ratio, RowFormat, RowSet, Scratch, Seen, Site, Stream};
 
 use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
-use crate::kernels::SOME;
+use crate::kernels::{FEW, SOME};
 use crate::product::{ATTEND_SHARED, Rows};
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
@@ -152,11 +152,15 @@ impl Ops for Cuda {
 
     fn hyper_head(&mut self, x: &mut Buffer, streams: &Buffer, hc: &Hyper<Tensor>) -> Done {
         let outputs = self.plan.outputs().len();
-        let rows = Rows {
-            gather: self.work.outputs.ptr(),
-            ..Rows::dense(streams.mem.ptr(), outputs, streams.width)
-        };
-        self.product(self.work.raw.ptr(), rows, &hc.mix, 1)?;
+        // Its matrix has so few rows that tiles of it would leave most of the card idle.
+        for first in (0..outputs).step_by(FEW) {
+            let rows = Rows {
+                gather: self.work.outputs.ptr().after(4 * first),
+                ..Rows::dense(streams.mem.ptr(), FEW.min(outputs - first), streams.width)
+            };
+            let raw = self.work.raw.ptr().after(4 * first * hc.mix.rows);
+            self.product(raw, rows, &hc.mix, 1)?;
+        }
         self.device.launch(
             self.kernels.hyper_head,
             [outputs as u32, 1, 1],

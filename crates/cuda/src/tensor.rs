@@ -42,17 +42,48 @@ impl Tensor {
     }
 }
 
-/// Which bytes of a block are codes: the first one and how many. Blocks that are all codes are
-/// plain values.
-fn codes(format: Format) -> (usize, usize) {
-    match format {
-        Format::Q8_0 => (2, 32),
-        Format::Q2K => (16, 64),
-        Format::Q4K => (16, 128),
-        Format::Iq2Xxs => (2, 64),
-        Format::Mxfp4 => (1, 16),
-        _ => (0, format.block_bytes()),
+/// How the card has a block: the bytes of its codes, where they begin in a file's block, and the
+/// bytes of the rest.
+#[derive(Clone, Copy, Debug)]
+struct Planes {
+    codes: usize,
+    from: usize,
+    rest: usize,
+}
+
+impl Planes {
+    /// `None` for plain values, which lie as they are.
+    fn of(format: Format) -> Option<Self> {
+        let (from, codes) = match format {
+            Format::Q8_0 => (2, 32),
+            Format::Q2K => (16, 64),
+            Format::Q4K => (16, 128),
+            Format::Iq2Xxs => (2, 64),
+            Format::Mxfp4 => (1, 16),
+            _ => return None,
+        };
+        // With all signs, see `load.cu`, there is no room for scales among the codes.
+        let more = if format == Format::Iq2Xxs { 6 } else { 0 };
+        Some(Self {
+            codes,
+            from,
+            rest: format.block_bytes() - codes + more,
+        })
     }
+
+    /// Bytes of all codes of so many blocks: where the rest begins.
+    fn head(self, blocks: usize) -> usize {
+        (blocks * self.codes).next_multiple_of(256)
+    }
+}
+
+/// Bytes that a tensor takes on the card.
+fn card_bytes(tensor: &ds4_model::Tensor) -> usize {
+    let bytes = tensor.bytes().len();
+    Planes::of(tensor.format).map_or(bytes, |planes| {
+        let blocks = bytes / tensor.format.block_bytes();
+        planes.head(blocks) + blocks * planes.rest
+    })
 }
 
 /// Tensors whose every value kernels read as a float: vectors, and the position biases of
@@ -70,6 +101,7 @@ const STAGE_BYTES: usize = 32 * 1024 * 1024;
 pub(crate) struct Loader {
     device: Arc<Device>,
     split: Kernel,
+    split_iq2_xxs: Kernel,
     grid: Arc<Mem>,
     stage: Mem,
 }
@@ -81,6 +113,7 @@ impl Loader {
         Ok(Self {
             device: device.clone(),
             split: device.kernel("split_planes")?,
+            split_iq2_xxs: device.kernel("split_iq2_xxs")?,
             grid: Arc::new(grid),
             stage: Mem::new(device, "staging", STAGE_BYTES)?,
         })
@@ -94,7 +127,7 @@ impl Loader {
     ) -> Result<Weights<Tensor>, Error> {
         let (mut need, mut all, mut done) = (0, 0, 0);
         weights.for_each(|_, tensor| {
-            need += tensor.bytes().len() + 512;
+            need += card_bytes(tensor) + 512;
             all += tensor.bytes().len() as u64;
         });
         let (free, total) = self.device.memory()?;
@@ -133,7 +166,6 @@ impl Loader {
             mem.write(0, &values)?;
             return Ok(self.handle(tensor, Format::F32, mem, 0));
         }
-        let (from, length) = codes(tensor.format);
         let block_bytes = tensor.format.block_bytes();
         let bytes = tensor.bytes();
         let is_matrix = tensor.format.is_weight() && !is_floats(path);
@@ -144,35 +176,43 @@ impl Loader {
                 columns: tensor.columns,
             });
         }
-        if length == block_bytes {
-            let mem = Mem::new(&self.device, "weights", bytes.len())?;
+        let mem = Mem::new(&self.device, "weights", card_bytes(tensor))?;
+        let Some(planes) = Planes::of(tensor.format) else {
             mem.write(0, bytes)?;
             return Ok(self.handle(tensor, tensor.format, mem, 0));
-        }
-        let blocks = bytes.len() / block_bytes;
-        let head = (blocks * length).next_multiple_of(256);
-        let mem = Mem::new(
-            &self.device,
-            "weights",
-            head + blocks * (block_bytes - length),
-        )?;
+        };
+        let head = planes.head(bytes.len() / block_bytes);
         let at_once = STAGE_BYTES / block_bytes;
         for (number, part) in bytes.chunks(at_once * block_bytes).enumerate() {
             self.stage.write(0, part)?;
             let first = number * at_once;
+            let body = mem.ptr().after(first * planes.codes);
+            let rest = mem.ptr().after(head + first * planes.rest);
+            let (stage, count) = (self.stage.ptr(), (part.len() / block_bytes) as u64);
+            if tensor.format == Format::Iq2Xxs {
+                let groups = 8 * part.len() / block_bytes;
+                self.device.launch(
+                    self.split_iq2_xxs,
+                    [groups.div_ceil(256) as u32, 1, 1],
+                    [256, 1],
+                    0,
+                    &[&body, &rest, &stage, &count],
+                )?;
+                continue;
+            }
             self.device.launch(
                 self.split,
                 [part.len().div_ceil(256) as u32, 1, 1],
                 [256, 1],
                 0,
                 &[
-                    &mem.ptr().after(first * length),
-                    &mem.ptr().after(head + first * (block_bytes - length)),
-                    &self.stage.ptr(),
-                    &((part.len() / block_bytes) as u64),
+                    &body,
+                    &rest,
+                    &stage,
+                    &count,
                     &(block_bytes as u32),
-                    &(from as u32),
-                    &(length as u32),
+                    &(planes.from as u32),
+                    &(planes.codes as u32),
                 ],
             )?;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ds4_model::{RowSet, Shape};
 
 use crate::buffer::{Halved, turned_width};
+use crate::coded::{CODED_TOKENS, code_bytes};
 use crate::device::{Device, Mem, Ptr};
 use crate::kernels::SOME;
 use crate::{Buffer, Error, Options, layout};
@@ -56,6 +57,8 @@ pub(crate) struct Experts {
     pub(crate) up: Mem,
     /// `(picks, F)` as binary16, of steps of few rows; and turned, of others.
     pub(crate) hidden: Mem,
+    /// Rows as codes, of steps of few rows: `(n, E)`, then `(picks, F)`.
+    pub(crate) codes: Mem,
     pub(crate) turned: Mem,
     pub(crate) shared_turned: Mem,
     /// `(picks, E)`.
@@ -91,6 +94,9 @@ impl Work {
         let score_count = SCORES.min(n * options.pages * 128).max(options.pages * 128);
         let picks = n * shape.experts_used;
         let (e, f) = (shape.hidden, shape.expert_width);
+        let few = n.min(SOME);
+        let codes = (few * code_bytes(e)).max(few * shape.experts_used * code_bytes(f));
+        let tiles = (picks / TILE_TOKENS).max(few * shape.experts_used / CODED_TOKENS);
         Ok(Self {
             rows: Mem::of::<layout::Row>(device, "working buffers", n)?,
             runs: Mem::of::<layout::Run>(device, "working buffers", runs)?,
@@ -111,7 +117,8 @@ impl Work {
             experts: Experts {
                 gate: floats(picks * f)?,
                 up: floats(picks * f)?,
-                hidden: halves(n.min(SOME) * shape.experts_used * f)?,
+                hidden: halves(few * shape.experts_used * f)?,
+                codes: Mem::new(device, "working buffers", codes)?,
                 turned: halves(picks * turned_width(f))?,
                 shared_turned: halves(n * turned_width(f))?,
                 down: floats(picks * e)?,
@@ -127,7 +134,7 @@ impl Work {
                 token_of: words(picks)?,
                 weight_of: floats(picks)?,
                 place_of: words(picks)?,
-                tiles: words(4 * (picks / TILE_TOKENS + shape.experts))?,
+                tiles: words(4 * (tiles + shape.experts))?,
                 tile_count: words(1)?,
             },
         })

@@ -2,6 +2,7 @@
 //! backends that differ in nothing else.
 
 use ds4_cuda::Cuda;
+use ds4_gguf::Format;
 use ds4_model::{Outputs, Recipe, Shape, Tensor, Weights, synthetic};
 use ds4_truth::Rig;
 
@@ -22,7 +23,7 @@ pub(crate) const CHECKS: &[Check] = &[
 const MOST: u32 = 64;
 
 fn hold(shape: &Shape, recipe: Recipe) {
-    let model = bound(shape, recipe);
+    let model = bound(shape, recipe.clone());
     // Without the model's roundings nothing jumps: what differs is the order of sums alone.
     let setup = Setup {
         arithmetic: Setup::HALF.arithmetic,
@@ -80,7 +81,14 @@ fn hold(shape: &Shape, recipe: Recipe) {
         )
     });
     println!("  median, 9 of 10, most: from their composition {plain:?}, floats {float:?}");
-    assert!(plain.0 < 1e-3 && plain.1 < 5e-3 && float.0 < 3e-3 && float.1 < 2e-2);
+    // Experts that multiply integers round activations to eight bits: there a last bit becomes one
+    // of 127 more often.
+    let integers = recipe.experts.inward != Format::Q8_0 && recipe.name != Recipe::FLOAT.name;
+    if integers {
+        assert!(plain.0 < 1e-2 && plain.1 < 3e-2 && float.0 < 3e-2 && float.1 < 2e-1);
+    } else {
+        assert!(plain.0 < 1e-3 && plain.1 < 5e-3 && float.0 < 3e-3 && float.1 < 2e-2);
+    }
 }
 
 /// How many tokens a session begins with: all phases of the compressors.

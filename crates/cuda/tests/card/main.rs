@@ -11,6 +11,7 @@
     reason = "a test that shows its figures"
 )]
 
+mod coded;
 mod goldens;
 mod groups;
 mod parity;
@@ -30,6 +31,7 @@ type Check = (&'static str, fn());
 const CHECKS: &[&[Check]] = &[
     parity::CHECKS,
     groups::CHECKS,
+    coded::CHECKS,
     snapshots::CHECKS,
     goldens::CHECKS,
 ];
