@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::json::Older;
 use super::report::{Point, Report, Series};
-use crate::units::Bytes;
+use crate::units::{Bytes, grouped};
 
 const WIDTH: f64 = 860.0;
 const PANEL: f64 = 300.0;
@@ -25,9 +25,10 @@ text{font:13px system-ui,sans-serif;fill:#1b1f24}.dim{fill:#57606a}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.dim{fill:#9198a1}.paper{fill:#0d1117}\
 .grid{stroke:#30363d}.axis{stroke:#9198a1}}";
 
-/// What a panel shows of a point, and of an older point.
+/// A panel's title, whether it is of writing, and what it shows of a point and of an older point.
 type Shown = (
     &'static str,
+    bool,
     fn(&Point) -> &Series,
     fn(&super::json::OlderPoint) -> Option<f64>,
 );
@@ -35,11 +36,13 @@ type Shown = (
 const PANELS: [Shown; 2] = [
     (
         "reading: tokens a second",
+        false,
         |point| &point.prefill,
         |old| old.prefill,
     ),
     (
-        "writing: tokens a second",
+        "writing: tokens a second, of all sessions together",
+        true,
         |point| &point.decode,
         |old| old.decode,
     ),
@@ -53,7 +56,7 @@ pub(super) fn render(report: &Report, older: Option<&Older>) -> String {
             report
                 .points
                 .iter()
-                .any(|point| panel.1(point).median().is_some())
+                .any(|point| panel.2(point).median().is_some())
         })
         .collect();
     let height = TOP + panels.len() as f64 * (PANEL + GAP);
@@ -113,7 +116,7 @@ impl Scale {
 }
 
 fn panel(text: &mut String, top: f64, report: &Report, older: Option<&Older>, shown: &Shown) {
-    let &(title, series, old) = shown;
+    let &(title, is_writing, series, old) = shown;
     let contexts: BTreeSet<u32> = report.points.iter().map(|point| point.context).collect();
     let (Some(&first), Some(&last)) = (contexts.first(), contexts.last()) else {
         return;
@@ -133,7 +136,10 @@ fn panel(text: &mut String, top: f64, report: &Report, older: Option<&Older>, sh
     label(text, LEFT, top - 12.0, "", title);
     axes(text, &scale, &contexts);
     let counts: BTreeSet<u32> = report.points.iter().map(|point| point.sessions).collect();
-    for (&sessions, colour) in counts.iter().zip(COLOURS.iter().cycle()) {
+    // One session reads for all.
+    let lines = if is_writing { counts.len() } else { 1 };
+    let mut names: Vec<(f64, f64, String)> = Vec::new();
+    for (&sessions, colour) in counts.iter().take(lines).zip(COLOURS.iter().cycle()) {
         let points = || {
             report
                 .points
@@ -152,6 +158,16 @@ fn panel(text: &mut String, top: f64, report: &Report, older: Option<&Older>, sh
             count => format!("{count} sessions"),
         };
         let (x, y) = (scale.x(f64::from(end)) + 10.0, scale.y(value) + 4.0);
+        if is_writing {
+            names.push((y, x, name));
+        }
+    }
+    // Lines may end where others do, their names may not.
+    names.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut free_from = f64::NEG_INFINITY;
+    for (y, x, name) in names {
+        let y = y.max(free_from);
+        free_from = y + 15.0;
         label(text, x, y, "", &name);
     }
 }
@@ -166,7 +182,10 @@ fn axes(text: &mut String, scale: &Scale, contexts: &BTreeSet<u32>) {
             text,
             "<path class=\"{class}\" d=\"M{LEFT} {y:.1}H{right}\"/>"
         );
-        let shown = format!("{}", (value * 1000.0).round() / 1000.0);
+        let shown = match value {
+            1000.0.. => grouped(value.round() as u64),
+            _ => format!("{}", (value * 1000.0).round() / 1000.0),
+        };
         let _ = writeln!(
             text,
             "<text class=\"dim\" x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{shown}</text>",
@@ -281,9 +300,16 @@ mod tests {
         assert!(text.contains("prefers-color-scheme"));
         assert!(text.contains("a &lt;CPU&gt; &amp; more"), "escaped");
         assert!(!text.contains("NaN") && !text.contains("inf"));
-        // Two lines and four points in each of two panels.
-        assert_eq!(text.matches("<polyline").count(), 4);
-        assert_eq!(text.matches("<circle").count(), 8);
+        // One line of two points is read; two are written, one for each number of sessions.
+        assert_eq!(text.matches("<polyline").count(), 3);
+        assert_eq!(text.matches("<circle").count(), 6);
+        // Both end at the same speed; their names do not lie on each other.
+        let places: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("session</") || line.contains("sessions</"))
+            .map(|line| line.split("y=").nth(1).expect("a place"))
+            .collect();
+        assert!(places.len() == 2 && places[0] != places[1], "{places:?}");
         assert_eq!(
             text.matches("<text").count(),
             text.matches("</text>").count()
