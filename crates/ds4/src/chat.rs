@@ -235,10 +235,7 @@ impl Chat<'_> {
 
     fn status(&self) -> Result<()> {
         let status = self.session().status()?;
-        let pages = status.pages.own + status.pages.shared;
-        let memory = self.model.engine.status()?;
-        let page = memory.total_bytes / self.model.engine.limits().pages.max(1) as u64;
-        let held = Bytes(pages * page + status.frontier_bytes);
+        let held = Bytes(status.pages.own + status.pages.shared + status.frontier_bytes);
         let context = self.model.engine.context();
         let used = status.tokens.len();
         tell(&format!(

@@ -42,7 +42,13 @@ fn computed(terminal: &mut Terminal) -> u32 {
     terminal.keys("/status\r");
     terminal.wait_for("context   ");
     let count = terminal.wait_for(" of ");
+    terminal.wait_for(" tokens computed, ");
+    let held = terminal.wait_for("\n");
     terminal.wait_for("ds4> ");
+    assert!(
+        held.trim().ends_with("kB") || held.trim().ends_with("MB"),
+        "a short conversation of a small model holds {held}"
+    );
     count
         .replace(',', "")
         .trim_end_matches(" of ")
