@@ -23,6 +23,22 @@ fn published_commands_find_the_customary_file() {
             ran.err
         );
     }
+    let ran = home.run("-p Hello --dump-logits logits.json -t 1 --cpu");
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.err);
+    let logits = std::fs::read_to_string(home.file("logits.json")).unwrap();
+    let logits: serde_json::Value = serde_json::from_str(&logits).unwrap();
+    let all = logits["logits"].as_array().unwrap();
+    assert_eq!(logits["vocab"].as_u64(), Some(all.len() as u64));
+    // The likeliest token is the one that is written.
+    let ran = home.run("-p Hello --dump-logprobs tokens.json -n 1 -t 1 --cpu");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let tokens = std::fs::read_to_string(home.file("tokens.json")).unwrap();
+    let tokens: serde_json::Value = serde_json::from_str(&tokens).unwrap();
+    let best = &logits["argmax_token"]["id"];
+    assert_eq!(*best, tokens["steps"][0]["selected"]["id"]);
+    assert_eq!(logits["argmax_logit"], all[best.as_u64().unwrap() as usize]);
+    assert_eq!(logits["prompt_tokens"], tokens["prompt_tokens"]);
+    assert_eq!(logits["quant_bits"], 2);
     std::fs::write(home.file("text.txt"), "Some words to be scored.").unwrap();
     let ran = home.run("--perplexity-file text.txt -t 1");
     assert!(ran.out.starts_with("perplexity "), "{}{}", ran.out, ran.err);

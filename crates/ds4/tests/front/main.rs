@@ -16,3 +16,4 @@ mod pages;
 mod piped;
 mod settings;
 mod terminal;
+mod watched;

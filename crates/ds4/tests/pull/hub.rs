@@ -1,12 +1,15 @@
 //! A hub that misbehaves as told, over plain sockets and threads.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 
 /// A request, as it came.
@@ -96,6 +99,25 @@ pub(crate) struct Hub {
 impl Hub {
     /// Answers every request by `behave`.
     pub(crate) fn new(behave: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(None, behave)
+    }
+
+    /// The same over TLS, with a certificate for 127.0.0.1 and `hub.test`.
+    pub(crate) fn secure(behave: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/hub.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/hub.key")).unwrap();
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth();
+        let config = config.with_single_cert(vec![certificate], key).unwrap();
+        Self::start(Some(Arc::new(config)), behave)
+    }
+
+    fn start(
+        tls: Option<Arc<ServerConfig>>,
+        behave: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
@@ -106,9 +128,15 @@ impl Hub {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let (all, behave) = (Arc::clone(&all), Arc::clone(&behave));
+                let (all, behave, tls) = (Arc::clone(&all), Arc::clone(&behave), tls.clone());
                 // A client that goes away ends its thread.
-                thread::spawn(move || serve(stream, &all, &*behave));
+                thread::spawn(move || match tls {
+                    None => serve(stream, &all, &*behave),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).ok()?;
+                        serve(StreamOwned::new(connection, stream), &all, &*behave)
+                    }
+                });
             }
         });
         Self {
@@ -133,11 +161,11 @@ impl Drop for Hub {
 }
 
 fn serve(
-    stream: TcpStream,
+    mut stream: impl Read + Write,
     all: &Mutex<Vec<Asked>>,
     behave: &dyn Fn(&Asked) -> Reply,
 ) -> Option<()> {
-    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let mut lines = BufReader::new(&mut stream).lines();
     let first = lines.next()?.ok()?;
     let path = first.split(' ').nth(1)?.to_owned();
     let mut headers = Vec::new();
@@ -169,7 +197,6 @@ fn serve(
         head += &format!("{name}: {value}\r\n");
     }
     head += "Connection: close\r\n\r\n";
-    let mut stream = stream;
     stream.write_all(head.as_bytes()).ok()?;
     let (bytes, pause) = reply.slow.unwrap_or((usize::MAX, Duration::ZERO));
     for piece in reply.body.chunks(bytes) {
@@ -178,6 +205,58 @@ fn serve(
         thread::sleep(pause);
     }
     Some(())
+}
+
+/// A proxy that brings whoever asks for anything to one place, and notes what was asked for.
+pub(crate) struct Proxy {
+    pub(crate) address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    pub(crate) fn to(place: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (all, place) = (Arc::clone(&asked), place.to_owned());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (all, place) = (Arc::clone(&all), place.clone());
+                thread::spawn(move || tunnel(stream, &all, &place));
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// The first line of every request.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn tunnel(mut stream: TcpStream, all: &Mutex<Vec<String>>, place: &str) -> Option<()> {
+    // Byte by byte: what follows the head is for the other end.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let first = String::from_utf8_lossy(&head).lines().next()?.to_owned();
+    let connects = first.starts_with("CONNECT ");
+    all.lock().unwrap().push(first);
+    if !connects {
+        return stream.write_all(b"HTTP/1.1 405 x\r\n\r\n").ok();
+    }
+    let mut other = TcpStream::connect(place).ok()?;
+    stream.write_all(b"HTTP/1.1 200 x\r\n\r\n").ok()?;
+    let (mut from, mut to) = (other.try_clone().ok()?, stream.try_clone().ok()?);
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = to.shutdown(std::net::Shutdown::Write);
+    });
+    std::io::copy(&mut stream, &mut other).ok()?;
+    other.shutdown(std::net::Shutdown::Write).ok()
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@
 )]
 
 mod hub;
+mod ways;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -566,4 +567,22 @@ fn the_hugging_face_cache_is_used() {
     let path = String::from_utf8(output.stdout).unwrap();
     assert_eq!(std::fs::read_to_string(path.trim()).unwrap(), "weights");
     assert!(hub.asked().is_empty());
+}
+
+#[test]
+fn a_file_that_has_become_shorter_is_no_file() {
+    let file = Arc::new(noise(21, 200_000));
+    let (served, hash) = (Arc::clone(&file), sha256(&file));
+    // Announced whole; then there is nothing where the bytes should be.
+    let hub = Hub::new(move |asked| match asked.is_first() {
+        true => Reply::part(&served, asked).with("X-Linked-ETag", format!("\"{hash}\"")),
+        false => Reply::status(416),
+    });
+    let home = Home::new();
+    let said = home.fails(&hub);
+    assert!(said.contains("shorter than announced"), "{said}");
+    assert!(hub.asked().len() < 30, "it gives up");
+    // Once it is back, the same command gets it.
+    let served = Arc::clone(&file);
+    home.pulls(&Hub::new(move |asked| honest(&served, asked)), &file);
 }
