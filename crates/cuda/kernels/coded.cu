@@ -53,20 +53,32 @@ struct Piece {
     }
 };
 
-// The rows of a piece times T rows of codes: all lanes of a row get the sums of its MINE rows.
+// Sums of four rows over LANES lanes. A quarter of these lanes gets one row's: at each of the first
+// two steps a lane keeps half of the rows it has and hands the others to its partner.
+template <int LANES>
+__device__ inline float join_rows(float a, float b, float c, float d) {
+    uint32_t lane = threadIdx.x;
+    bool upper = lane & LANES / 2, odd = lane & LANES / 4;
+    float first = (upper ? c : a) + __shfl_xor_sync(~0u, upper ? a : c, LANES / 2);
+    float second = (upper ? d : b) + __shfl_xor_sync(~0u, upper ? b : d, LANES / 2);
+    float v = (odd ? second : first) + __shfl_xor_sync(~0u, odd ? first : second, LANES / 4);
+#pragma unroll
+    for (int step = LANES / 8; step; step >>= 1)
+        v += __shfl_xor_sync(~0u, v, step);
+    return v;
+}
+
+// The rows of a piece times T rows of codes. Of the LANES lanes of MINE rows each quarter gets the
+// sums of one row.
 template <class Group, int T>
-__device__ inline void multiply_piece(float (&acc)[MINE][T], const Piece<Group> &piece,
+__device__ inline void multiply_piece(float (&out)[T], const Piece<Group> &piece,
                                       const uint8_t *const (&x)[T], const Lookup &look) {
     using C = Coded<Group>;
     uint32_t lane = threadIdx.x % 32, own = lane % C::LANES, first = lane / C::LANES * MINE;
     uint32_t cols = piece.cols, units = cols / (32 * C::GROUPS);
     Order order{cols, C::LANES, C::GROUPS};
     uint32_t codes = order.codes();
-#pragma unroll
-    for (int r = 0; r < MINE; r++)
-#pragma unroll
-        for (int t = 0; t < T; t++)
-            acc[r][t] = 0;
+    float acc[MINE][T] = {};
 #pragma unroll 1
     for (uint32_t unit = own; unit < units; unit += C::LANES) {
         C w[MINE];
@@ -90,12 +102,8 @@ __device__ inline void multiply_piece(float (&acc)[MINE][T], const Piece<Group> 
         }
     }
 #pragma unroll
-    for (int r = 0; r < MINE; r++)
-#pragma unroll
-        for (int t = 0; t < T; t++)
-#pragma unroll
-            for (int step = C::LANES / 2; step; step >>= 1)
-                acc[r][t] += __shfl_xor_sync(~0u, acc[r][t], step);
+    for (int t = 0; t < T; t++)
+        out[t] = join_rows<C::LANES>(acc[0][t], acc[1][t], acc[2][t], acc[3][t]);
 }
 
 // What a warp knows of a piece that is on its way: its tile, and of the tile's tokens one a lane.
@@ -103,6 +111,11 @@ struct Ahead {
     Tile tile;
     uint32_t first, token;
     float weight;
+};
+
+// Which piece of which tile.
+struct Spot {
+    uint32_t tile, piece;
 };
 
 // What a warp needs to work through its pieces: `GATED` ones are of the two inward matrices.
@@ -114,15 +127,23 @@ struct Pieces {
     const Tile *list;
     const uint32_t *token_of;
     const float *weight_of;
-    uint32_t each, all, bytes;
+    uint32_t each, count, bytes;
+    Spot step;
     uint8_t *ring;
 
     __device__ Pieces(const Weight &w, const Weight &up, const Tile *list, uint32_t count,
                       const uint32_t *token_of, const float *weight_of, uint8_t *shared)
         : w(w), up(up), list(list), token_of(token_of), weight_of(weight_of),
-          each((w.rows + ROWS - 1) / ROWS), all(count * each), bytes(Piece<Group>::bytes(w.cols)),
+          each((w.rows + ROWS - 1) / ROWS), count(count), bytes(Piece<Group>::bytes(w.cols)),
+          step(place(gridDim.x * (blockDim.x / 32))),
           ring(shared + threadIdx.x / 32 * PIECES * bytes) {}
 
+    __device__ Spot place(uint32_t number) const { return {number / each, number % each}; }
+    __device__ void on(Spot &at) const {
+        at.tile += step.tile, at.piece += step.piece;
+        if (at.piece >= each)
+            at.piece -= each, at.tile++;
+    }
     // Rows that the matrix does not have are not fetched; what is made of them is not stored.
     __device__ void fetch_rows(uint8_t *to, uint32_t at, const Weight &from, uint64_t row,
                                uint32_t rows) const {
@@ -131,11 +152,12 @@ struct Pieces {
         fetch_bytes<C::HEAD_STEP>(to + PIECE_ROWS<Group> * body + at * head, from.head + row * head,
                                   rows * head);
     }
-    __device__ void fetch(Ahead &ahead, uint32_t piece, uint32_t slot) const {
-        if (piece < all) {
-            Tile tile = list[piece / each];
+    __device__ void fetch(Ahead &ahead, const Spot &at, uint32_t slot) const {
+        ahead.tile.count = 0;
+        if (at.tile < count) {
+            Tile tile = list[at.tile];
             ahead.tile = tile;
-            ahead.first = piece % each * ROWS;
+            ahead.first = at.piece * ROWS;
             uint64_t row = (uint64_t)tile.expert * w.rows + ahead.first;
             uint32_t rows = min(ROWS, w.rows - ahead.first);
             uint8_t *to = ring + slot * bytes;
@@ -166,12 +188,12 @@ __device__ inline uint8_t *fill_table(uint8_t *shared, const uint2 *grid) {
 
 // Goes through a warp's pieces; BODY finds what it knows of one in `now`, its bytes in `slot`.
 #define EACH_PIECE(BODY)                                                                           \
-    uint32_t stride = gridDim.x * (blockDim.x / 32);                                               \
-    uint32_t number = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;                           \
+    Spot to = pieces.place(blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);                    \
     Ahead now, next;                                                                               \
-    pieces.fetch(now, number, 0);                                                                  \
-    pieces.fetch(next, number + stride, 1);                                                        \
-    for (uint32_t slot = 0; number < pieces.all; number += stride, slot ^= 1) {                    \
+    pieces.fetch(now, to, 0);                                                                      \
+    pieces.on(to);                                                                                 \
+    pieces.fetch(next, to, 1);                                                                     \
+    for (uint32_t slot = 0; now.tile.count; slot ^= 1) {                                           \
         copies_wait<PIECES - 1>();                                                                 \
         __syncwarp();                                                                              \
         if (now.tile.count == 1)                                                                   \
@@ -183,7 +205,8 @@ __device__ inline uint8_t *fill_table(uint8_t *shared, const uint2 *grid) {
                 BODY(Coded<Group>::MOST, from);                                                    \
         __syncwarp();                                                                              \
         now = next;                                                                                \
-        pieces.fetch(next, number + 2 * stride, slot);                                             \
+        pieces.on(to);                                                                             \
+        pieces.fetch(next, to, slot);                                                              \
     }
 
 // hidden[place] = weight * swiglu(gate x, up x); where there are fewer than T tokens, the last one is
@@ -193,27 +216,23 @@ __device__ inline void gated_piece(float *hidden, const Piece<Group> &piece, con
                                    uint32_t rows, const Ahead &now, uint32_t from, float limit,
                                    const Lookup &look) {
     using C = Coded<Group>;
-    constexpr int OWN = PIECE_ROWS<Group> / 2;
+    // The lower half of the rows is of the gate, the other of `up`.
+    constexpr uint32_t OWN = PIECE_ROWS<Group> / 2, SHARE = 16 / OWN;
     uint32_t lane = threadIdx.x % 32, bytes = Order{piece.cols, C::LANES, C::GROUPS}.bytes();
     const uint8_t *x[T];
 #pragma unroll
     for (int t = 0; t < T; t++)
         x[t] = codes + (uint64_t)__shfl_sync(~0u, now.token, from + t) * bytes;
-    float acc[MINE][T];
-    multiply_piece<Group, T>(acc, piece, x, look);
+    float sum[T];
+    multiply_piece<Group, T>(sum, piece, x, look);
 #pragma unroll
     for (int t = 0; t < T; t++) {
-        float weight = __shfl_sync(~0u, now.weight, from + t), gate = 0, up = 0;
-#pragma unroll
-        for (int r = 0; r < OWN; r++) {
-            // Of sixteen lanes a row the second half has the rows of `up`.
-            float u = OWN < MINE ? acc[(OWN + r) % MINE][t] : __shfl_sync(~0u, acc[r][t], 16);
-            if (lane == r)
-                gate = acc[r][t], up = u;
-        }
-        if (from + t < now.tile.count && lane < OWN && now.first + lane < rows)
-            hidden[(uint64_t)(now.tile.start + from + t) * rows + now.first + lane] =
-                swiglu(gate, up, limit) * weight;
+        float weight = __shfl_sync(~0u, now.weight, from + t);
+        float up = __shfl_xor_sync(~0u, sum[t], 16);
+        uint32_t row = now.first + lane / SHARE;
+        if (from + t < now.tile.count && lane < 16 && lane % SHARE == 0 && row < rows)
+            hidden[(uint64_t)(now.tile.start + from + t) * rows + row] =
+                swiglu(sum[t], up, limit) * weight;
     }
 }
 
@@ -243,15 +262,14 @@ __device__ inline void down_piece(float *out, const Piece<Group> &piece, const u
 #pragma unroll
     for (int t = 0; t < T; t++)
         x[t] = codes + (uint64_t)(now.tile.start + min(from + t, now.tile.count - 1)) * bytes;
-    float acc[MINE][T];
-    multiply_piece<Group, T>(acc, piece, x, look);
-    uint32_t own = lane % C::LANES, row = now.first + lane / C::LANES * MINE + own;
+    float sum[T];
+    multiply_piece<Group, T>(sum, piece, x, look);
+    constexpr uint32_t SHARE = 32 / PIECE_ROWS<Group>;
+    uint32_t row = now.first + lane / SHARE;
 #pragma unroll
-    for (int t = 0; t < T; t++) {
-        float v = own == 0 ? acc[0][t] : own == 1 ? acc[1][t] : own == 2 ? acc[2][t] : acc[3][t];
-        if (from + t < now.tile.count && own < MINE && row < rows)
-            out[(uint64_t)(now.tile.start + from + t) * rows + row] = v;
-    }
+    for (int t = 0; t < T; t++)
+        if (from + t < now.tile.count && lane % SHARE == 0 && row < rows)
+            out[(uint64_t)(now.tile.start + from + t) * rows + row] = sum[t];
 }
 
 template <class Group>

@@ -43,9 +43,10 @@ constexpr uint32_t TABLE_BYTES = 256 * 128;
 // compiler from taking these values apart again.
 struct Lookup {
     const uint8_t *table;
-    uint32_t copy, minus_one;
+    uint32_t copy, stride, minus_one;
     __device__ Lookup(const uint8_t *table)
-        : table(table), copy(threadIdx.x % 16 * 8 + threadIdx.y), minus_one(threadIdx.y - 1) {}
+        : table(table), copy(threadIdx.x % 16 * 8 + threadIdx.y), stride(128 + threadIdx.y),
+          minus_one(threadIdx.y - 1) {}
 };
 
 template <>
@@ -70,8 +71,8 @@ struct Coded<IQ2_XXS> {
             sum[t] = ANCHOR;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            uint32_t place = i == 0 ? v.x << 7 : v.x >> (8 * i - 7);
-            uint2 m = *(const uint2 *)(look.table + (place & 255 * 128 | look.copy));
+            uint32_t place = __byte_perm(v.x, 0, 0x4440 + i) * look.stride + look.copy;
+            uint2 m = *(const uint2 *)(look.table + place);
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 int c = 2 * i + half;
