@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use ds4_cpu::Options as CpuOptions;
 use ds4_engine::{
-    Engine, Options, Output, PAGE_TOKENS, Request, Sampling, SamplingFields, load_cpu,
+    Engine, Options, Output, PAGE_TOKENS, Request, Sampling, SamplingFields, end_of_turn, load_cpu,
 };
 use ds4_gguf::Gguf;
 use ds4_model::Recipe;
@@ -51,6 +51,19 @@ fn engine(file: &Gguf, long: usize) -> Engine {
     println!("{} threads", cpu.threads);
     let machine = Box::new(load_cpu(file, cpu).unwrap());
     Engine::start(machine, Some(tokenizer), options).unwrap()
+}
+
+/// Seconds of processor time that this process has had, in hundredths; 0 where the system does not
+/// tell.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name: state, ten fields, user time, system time.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let times = fields.split_whitespace().skip(11).take(2);
+    times
+        .filter_map(|time| time.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
 }
 
 /// Tokens a second of the engine alone, read into pieces as the server reads them.
@@ -98,11 +111,14 @@ fn send(address: SocketAddr, body: &str) -> TcpStream {
 }
 
 /// Tokens a second of streams over sockets.
-fn served(address: SocketAddr, sessions: usize, tokens: u32) -> f64 {
+fn served(address: SocketAddr, ends: &[u32], sessions: usize, tokens: u32) -> f64 {
+    // Nothing ends a turn before its time.
+    let ends: Vec<String> = ends.iter().map(|id| format!("\"{id}\": -1000")).collect();
+    let bias = ends.join(", ");
     let body = format!(
         r#"{{"messages": [{{"role": "user", "content": "a"}}], "think": false, "stream": true,
             "stream_options": {{"include_usage": true}}, "max_tokens": {tokens},
-            "logit_bias": {{"1": -1000}}}}"#
+            "logit_bias": {{{bias}}}}}"#
     );
     let begun = Instant::now();
     let told: u32 = thread::scope(|scope| {
@@ -110,7 +126,6 @@ fn served(address: SocketAddr, sessions: usize, tokens: u32) -> f64 {
             let mut reply = String::new();
             send(address, &body).read_to_string(&mut reply).unwrap();
             assert!(reply.contains("data: [DONE]"), "{reply}");
-            // Whatever ends a turn ends it here.
             let (_, usage) = reply.rsplit_once("\"completion_tokens\":").unwrap();
             let end = usage.find(|c: char| !c.is_ascii_digit()).unwrap();
             usage[..end].parse::<u32>().unwrap()
@@ -118,7 +133,9 @@ fn served(address: SocketAddr, sessions: usize, tokens: u32) -> f64 {
         let all: Vec<_> = (0..sessions).map(|_| scope.spawn(one)).collect();
         all.into_iter().map(|one| one.join().unwrap()).sum()
     });
-    f64::from(told) / begun.elapsed().as_secs_f64()
+    let took = begun.elapsed().as_secs_f64();
+    assert_eq!(told, tokens * sessions as u32);
+    f64::from(told) / took
 }
 
 /// Milliseconds until the first event, the median of many.
@@ -234,12 +251,18 @@ fn main() {
     println!("becomes a prompt in {:.1} ms", large());
     let first = first_event(address);
     println!("first event after {first:.2} ms (median of 50)");
+    let ends = end_of_turn(engine.tokenizer().unwrap());
     for sessions in [1, SESSIONS] {
         // In turns, so that whatever else the machine does falls on both.
+        let mut spent = [0.0; 2];
         let mut ratios: Vec<(f64, f64, f64)> = (0..5)
             .map(|_| {
+                let begun = processor();
                 let alone = alone(&engine, sessions, tokens);
-                let served = served(address, sessions, tokens);
+                let between = processor();
+                let served = served(address, &ends, sessions, tokens);
+                spent[0] += between - begun;
+                spent[1] += processor() - between;
                 (served / alone, alone, served)
             })
             .collect();
@@ -252,6 +275,8 @@ fn main() {
             100.0 * ratios[0].0,
             100.0 * ratios[ratios.len() - 1].0
         );
+        let [alone, served] = spent;
+        println!("processor time {alone:.2} s and {served:.2} s, clients included");
     }
     let tokenizer = engine.tokenizer().unwrap();
     let host = cached(address, tokenizer, long);
