@@ -22,7 +22,8 @@ pub struct Options {
     pub longest_step: Duration,
     /// Most frontiers a session keeps, 4 to 6 MB each for the large models.
     pub frontiers: usize,
-    /// Tokens after which one is kept, whatever happens.
+    /// Tokens after which one is kept, whatever happens; an eighth of those before, where that is
+    /// more.
     pub frontier_tokens: u32,
     /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`]. Their pages take
     /// what no session needs.

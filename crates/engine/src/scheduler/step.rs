@@ -13,6 +13,11 @@ use crate::frontier::Reason;
 use crate::generation::FinishReason;
 use crate::machine::MachineError;
 
+/// Frontiers kept for their distance are this part of what is before them apart, where that is more
+/// than the distance asked for: what is lost behind the last one stays in proportion, and a million
+/// tokens leave some forty instead of 256.
+const SPARSE: u32 = 8;
+
 /// A session's rows in the step being made.
 pub(super) struct Pick {
     session: SessionId,
@@ -172,7 +177,7 @@ impl Scheduler {
         let (at, last) = (timeline.computed(), timeline.frontiers().last());
         let reason = if entry.run.as_ref().is_some_and(|run| run.is_cut(at)) {
             Reason::Cut
-        } else if at >= last.saturating_add(self.options.frontier_tokens) {
+        } else if at >= last.saturating_add(self.options.frontier_tokens.max(last / SPARSE)) {
             Reason::Distance
         } else {
             return Ok(());
