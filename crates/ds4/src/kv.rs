@@ -39,6 +39,35 @@ pub(crate) struct KvArgs {
     kv_disk_space_mb: u64,
 }
 
+/// Where conversations are kept while others are at work, and after that.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct TierArgs {
+    #[command(flatten)]
+    disk: KvArgs,
+    /// Most megabytes of memory for what an NVIDIA card has no room for: it comes back faster than
+    /// from disk. On the CPU the context itself is kept in memory.
+    #[arg(long, value_name = "MB", default_value_t = 4096, env = "DS4_KV_HOST_MB",
+        value_parser = clap::value_parser!(u64).range(0..=1 << 30))]
+    kv_host_mb: u64,
+}
+
+impl TierArgs {
+    /// The folder, if one was named.
+    pub(crate) fn store(&self) -> Option<Store> {
+        self.disk.store()
+    }
+
+    /// What is kept of what was said, if a folder was named.
+    pub(crate) fn turns(&self) -> Option<(PathBuf, u64)> {
+        self.disk.turns()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn host_bytes(&self) -> u64 {
+        self.kv_host_mb * 1_000_000
+    }
+}
+
 impl KvArgs {
     /// What the engine is told of it.
     pub(crate) fn store(&self) -> Option<Store> {

@@ -11,6 +11,7 @@ use ds4_gguf::Gguf;
 use ds4_prompt::Tokenizer;
 
 use crate::computing::{ComputingArgs, Room};
+use crate::kv::TierArgs;
 use crate::{demo, manners};
 
 /// Where the original program looks for a model, relative to the working folder.
@@ -39,6 +40,9 @@ pub(crate) struct ModelArgs {
     /// Where conversations outlive the process: the verbs that converse say so.
     #[arg(skip)]
     store: Option<Store>,
+    /// Bytes of memory for them.
+    #[arg(skip)]
+    host_bytes: u64,
 }
 
 /// Tokens of context where nobody says.
@@ -131,10 +135,11 @@ impl ModelArgs {
         self.with_ctx(self.ctx.unwrap_or(usual))
     }
 
-    /// The same with a place for conversations.
-    pub(crate) fn with_store(&self, store: Option<Store>) -> Self {
+    /// The same with places for conversations.
+    pub(crate) fn with_tiers(&self, tiers: &TierArgs) -> Self {
         Self {
-            store,
+            store: tiers.store(),
+            host_bytes: tiers.host_bytes(),
             ..self.clone()
         }
     }
@@ -175,6 +180,7 @@ impl ModelArgs {
             // A session that is being left does not keep the next one out.
             sessions: 2 * wants.sessions() - 1,
             store: self.store.clone(),
+            host_bytes: self.host_bytes,
             ..Options::default()
         };
         let slots = wants.sessions();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::chat::{self, Conversation};
 use crate::interrupts::{self, Interrupted, Interrupts};
-use crate::kv::KvArgs;
+use crate::kv::TierArgs;
 use crate::loading::{self, Model, ModelArgs, Wants};
 use crate::manners::{self, Hinted};
 use crate::screen::{self, End, Show, Spoken};
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
-    kv: KvArgs,
+    kv: TierArgs,
     /// Begin with a conversation that /save wrote.
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     load: Option<PathBuf>,
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return args.dump_logits(path, &question, &interrupts);
     }
     let file = args.model.open()?;
-    let model_args = args.model.with_store(args.kv.store());
+    let model_args = args.model.with_tiers(&args.kv);
     let model = model_args.load_from(&file, Wants::NextToken)?;
     let Some(question) = question else {
         speech::check_chat(&model.tokenizer)?;

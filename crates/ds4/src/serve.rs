@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use ds4_server::{Config, Keep, Limits, Model, ServeError, Server};
 
-use crate::kv::KvArgs;
+use crate::kv::TierArgs;
 use crate::loading::{ModelArgs, Wants};
 use crate::manners::Hinted;
 use crate::{interrupts, manners, progress};
@@ -99,7 +99,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FOLDER")]
     chdir: Option<PathBuf>,
     #[command(flatten)]
-    kv: KvArgs,
+    kv: TierArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     manners::say(&format!("listening on http://{}", server.address()));
     let loading = server.loading();
     let model = args.model.with_usual_ctx(CONTEXT);
-    let (model, stop) = (model.with_store(args.kv.store()), interrupts.clone());
+    let (model, stop) = (model.with_tiers(&args.kv), interrupts.clone());
     let sessions = usize::from(args.sessions);
     let loader = thread::spawn(move || {
         let loaded = model.open().and_then(|file| {

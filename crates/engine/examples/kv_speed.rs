@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ds4_cpu::Cpu;
@@ -194,6 +195,8 @@ fn start(dir: &Path, is_cuda: bool, copying: &Arc<Copying>) -> Result<Engine, Bo
     let machine = memory(is_cuda, Arc::clone(copying))?;
     let engine = Engine::start(machine, None, options)?;
     engine.stored();
+    // A card's pinned memory is fetched in the background.
+    thread::sleep(Duration::from_millis(if is_cuda { 500 } else { 0 }));
     Ok(engine)
 }
 
@@ -207,7 +210,7 @@ fn generate(session: &Session, prompt: &[u32], count: u32) -> Result<(), Box<dyn
 fn settle(engine: &Engine) -> u64 {
     let mut last = 0;
     loop {
-        std::thread::sleep(Duration::from_millis(400));
+        thread::sleep(Duration::from_millis(400));
         let written = engine.stored().map_or(0, |report| report.written_bytes);
         if written == last {
             return written;

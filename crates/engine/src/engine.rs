@@ -11,13 +11,11 @@
 //! | `engine/session.rs` | the handle of one session |
 //! | `engine/status.rs` | what both say of themselves |
 //! | `engine/commands.rs` | how handles reach the engine thread |
-//! | `engine/tier.rs` | the disk tier, and the memory on the way to it |
 
 mod commands;
 mod options;
 mod session;
 mod status;
-mod tier;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -36,11 +34,11 @@ use crate::machine::{Identity, Limits, Machine};
 use crate::restoring::Restorer;
 use crate::scheduler::Scheduler;
 use crate::snapshot::{Expected, Parts};
+use crate::tiers::Tiers;
 
 pub use options::{Options, Store};
 pub use session::Session;
 pub use status::{Rewind, SessionStatus, Status};
-use tier::{open_disk, pool};
 
 /// A loaded model with its engine thread. Clones are the same engine; the last one to go stops and
 /// joins the thread.
@@ -74,17 +72,10 @@ impl Engine {
         options.check(limits)?;
         let (commands, events) = sync_channel(options.queue);
         let stop = Arc::<AtomicBool>::default();
-        let disk = options
-            .store
-            .as_ref()
-            .map(|store| open_disk(store, commands.clone()));
-        let disk = disk.transpose()?.map(Arc::new);
-        let pool = pool(&*machine, disk.is_some())?;
-        let restorer = disk.clone().map(|disk| Restorer {
-            disk,
+        let tiers = Tiers::open(&*machine, &options, &commands)?;
+        let restorer = tiers.clone().map(|tiers| Restorer {
+            tiers,
             geometry: machine.geometry().clone(),
-            identity: machine.identity().0,
-            pool: pool.clone(),
         });
         let inner = Inner {
             restorer,
@@ -97,7 +88,7 @@ impl Engine {
             tokenizer: tokenizer.clone(),
             options: options.clone(),
         };
-        let scheduler = Scheduler::new(machine, tokenizer, options, disk, pool);
+        let scheduler = Scheduler::new(machine, tokenizer, options, tiers);
         let thread = thread::Builder::new().name("ds4-engine".into());
         let thread = thread
             .spawn(move || scheduler.run(&events, &stop))
@@ -150,7 +141,8 @@ impl Engine {
     /// computed meanwhile is taken up then, and a prompt whose beginning is just being computed by
     /// another session waits for that. [`Usage::cached_tokens`](crate::Usage) counts all of it.
     ///
-    /// With [`Options::store`], what is kept is written to disk as well, in the background, and what
+    /// With [`Options::host_bytes`], what the device has no room for stays in memory of the host. With
+    /// [`Options::store`], what is kept is written to disk as well, in the background, and what
     /// an earlier process left there is found: pages that are not in memory are read and checked on
     /// the caller's thread. What cannot be used costs a prefill; [`Self::stored`] says why.
     ///
@@ -252,8 +244,14 @@ impl Engine {
 
     /// What the disk tier holds and did, if there is one.
     pub fn stored(&self) -> Option<Report> {
-        let restorer = self.0.restorer.as_ref();
-        restorer.map(|restorer| restorer.disk.report())
+        let disk = self.0.restorer.as_ref()?.tiers.disk.as_ref()?;
+        Some(disk.report())
+    }
+
+    /// The same of the tier in memory of the host.
+    pub fn hosted(&self) -> Option<Report> {
+        let host = self.0.restorer.as_ref()?.tiers.host.as_ref()?;
+        Some(host.report())
     }
 
     /// Ends all generations and joins the engine thread. Every handle gets [`EngineError::Stopped`]

@@ -39,6 +39,7 @@ pub mod sampling;
 mod saver;
 mod scheduler;
 pub mod snapshot;
+mod tiers;
 mod timeline;
 mod trial;
 

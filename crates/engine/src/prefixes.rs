@@ -9,11 +9,10 @@
 //! frontier that saves the least prefill per byte before the others; what a session works on is its
 //! own and cannot be taken from it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use ds4_model::kv::PAGE_TOKENS;
-use ds4_store::{Buffer, Disk, Freed, Kind, Lost, Name, New, Pool, Scope, Tree};
+use ds4_store::{Buffer, Freed, Kind, Lost, Name, New, Scope, Tree};
 
 use crate::engine::Options;
 use crate::error::EngineError;
@@ -21,6 +20,7 @@ use crate::frontier::Reason;
 use crate::machine::{Machine, MachineError};
 use crate::pages::{Pages, Promise, Table};
 use crate::saver::{Job, Saver};
+use crate::tiers::Tiers;
 use crate::timeline::Timeline;
 
 /// A frontier kept for sessions to come.
@@ -46,25 +46,19 @@ pub(crate) struct Prefixes {
     budget: u64,
     page_bytes: u64,
     began: Instant,
-    /// The way to the disk tier, if there is one.
+    /// The way to the tiers below, if there are any.
     saver: Option<Saver>,
 }
 
 impl Prefixes {
     /// Nothing yet.
-    pub(crate) fn new(
-        machine: &dyn Machine,
-        options: &Options,
-        disk: Option<Arc<Disk>>,
-        pool: Pool,
-    ) -> Self {
-        let budget = options.store.as_ref().map_or(0, |store| store.bytes);
+    pub(crate) fn new(machine: &dyn Machine, options: &Options, tiers: Option<Tiers>) -> Self {
         Self {
             tree: Tree::new(PAGE_TOKENS),
             budget: options.kept_bytes,
             page_bytes: machine.geometry().page_bytes as u64,
             began: Instant::now(),
-            saver: disk.map(|disk| Saver::new(disk, budget, machine.identity().0, pool)),
+            saver: tiers.map(Saver::new),
         }
     }
 

@@ -1,21 +1,21 @@
-//! From the disk tier to a device, on the thread of whoever wants it.
+//! From the tiers below to a device, on the thread of whoever wants it.
 //!
 //! Pages are read and checked by a few threads at a time and handed to the engine thread one by
 //! one, which puts them into the device between two steps; the other sessions go on meanwhile.
 //! What is resident is not read.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use ds4_model::kv::{KvGeometry, PAGE_TOKENS};
-use ds4_store::{Body, Disk, Head, Name, Pool, ReadError, Scope, Shelf, Stored};
+use ds4_store::{Body, Head, ReadError, Scope, Shelf, Stored};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::event::{Event, Reply, SessionId};
 use crate::rows;
+use crate::tiers::Tiers;
 
 /// Threads that read and check pages: a core hashes slower than a medium reads.
 const READERS: usize = 8;
@@ -23,14 +23,11 @@ const READERS: usize = 8;
 /// Pages on their way to the engine thread.
 const AHEAD: usize = 32;
 
-/// The disk tier and what its records have to look like.
+/// The tiers and what their records have to look like.
 #[derive(Clone)]
 pub(crate) struct Restorer {
-    pub(crate) disk: Arc<Disk>,
+    pub(crate) tiers: Tiers,
     pub(crate) geometry: KvGeometry,
-    pub(crate) identity: [u8; 32],
-    /// Memory that pages are read into.
-    pub(crate) pool: Pool,
 }
 
 /// Why a session was not restored.
@@ -67,23 +64,23 @@ impl Restorer {
         // At least one token must be computed, for its logits.
         let known = prompt.split_last().map_or(prompt, |(_, known)| known);
         loop {
-            let found = self.disk.find(scope, known);
+            let found = self.tiers.find(scope, known);
             let Some(found) = found.filter(|found| found.at > cached as usize) else {
                 return cached;
             };
-            let pin = self.disk.pin(found.frontier);
+            let pin = self.tiers.pin(found.frontier);
             let brought = self.bring(engine, session, scope, known, &found);
             drop(pin);
             match brought {
                 Ok(()) => {
-                    self.disk.touch(found.frontier);
+                    self.tiers.touch(found.frontier);
                     return found.at as u32;
                 }
                 Err(stop) => {
                     let _ = engine.ask(|reply| Event::Unstage { session, reply });
                     // What was refused is forgotten at once, so there is another to be tried.
                     let is_known = self
-                        .disk
+                        .tiers
                         .find(scope, known)
                         .is_some_and(|next| next == found);
                     if matches!(stop, Stop::Engine) || is_known {
@@ -92,11 +89,6 @@ impl Restorer {
                 }
             }
         }
-    }
-
-    fn read(&self, shelf: Shelf, name: Name, scope: &Scope) -> Result<(Head, Body), ReadError> {
-        let (disk, pool) = (&self.disk, &self.pool);
-        disk.read(shelf, name, &self.identity, scope, pool)
     }
 
     fn bring(
@@ -109,13 +101,13 @@ impl Restorer {
     ) -> Result<(), Stop> {
         // The frontier first: it is what another conversation, or another process, may replace.
         let name = found.frontier;
-        let (head, last) = self.read(Shelf::Frontiers, name, scope)?;
+        let (head, last) = self.tiers.read(Shelf::Frontiers, name, scope)?;
         let sizes = (
             self.geometry.frontier_bytes(found.at),
             rows::open_bytes(&self.geometry, found.at % PAGE_TOKENS),
         );
-        if head.at as usize != found.at || (last.state.len(), last.open.len()) != sizes {
-            self.disk.discard(Shelf::Frontiers, name);
+        if (last.state.len(), last.open.len()) != sizes {
+            self.tiers.discard(Shelf::Frontiers, name);
             return Err(Stop::Refused);
         }
         let names = found.pages.clone();
@@ -127,13 +119,13 @@ impl Restorer {
         let missing = found.pages.get(resident..).unwrap_or_default();
         thread::scope(|threads| {
             let readers = readers().min(missing.len());
-            let read: Vec<Receiver<Result<Body, ReadError>>> = (0..readers)
+            let read: Vec<Receiver<Read>> = (0..readers)
                 .map(|first| {
                     let (send, receive) = sync_channel(2);
                     threads.spawn(move || {
                         for &name in missing.iter().skip(first).step_by(readers) {
-                            let read = self.read(Shelf::Pages, name, scope);
-                            if send.send(read.map(|(_, body)| body)).is_err() {
+                            let read = self.tiers.read(Shelf::Pages, name, scope);
+                            if send.send(read).is_err() {
                                 // Nobody wants the rest.
                                 return;
                             }
@@ -144,11 +136,12 @@ impl Restorer {
                 .collect();
             let mut answers = VecDeque::new();
             for (at, &name) in missing.iter().enumerate() {
-                let page = read[at % readers].recv().map_err(|_| Stop::Engine)??;
+                let (head, page) = read[at % readers].recv().map_err(|_| Stop::Engine)??;
                 if page.state.len() != self.geometry.page_bytes {
-                    self.disk.discard(Shelf::Pages, name);
+                    self.tiers.discard(Shelf::Pages, name);
                     return Err(Stop::Refused);
                 }
+                self.tiers.keep(head, &page);
                 answers.push_back(engine.tell(|reply| Event::LoadPage {
                     session,
                     page: page.state,
@@ -163,6 +156,7 @@ impl Restorer {
             }
             Ok::<_, Stop>(())
         })?;
+        self.tiers.keep(head, &last);
         let tokens = tokens[..found.at].to_vec();
         engine.ask(|reply| Event::Arrive {
             session,
@@ -179,6 +173,9 @@ fn readers() -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores - 1).clamp(1, READERS)
 }
+
+/// What a reader has to say of a record.
+type Read = Result<(Option<Head>, Body), ReadError>;
 
 type Answer = Receiver<Result<(), EngineError>>;
 

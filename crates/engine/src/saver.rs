@@ -1,19 +1,19 @@
-//! From a device's pages to the disk tier, a little at a time.
+//! From a device's pages to the tiers below, a little at a time.
 //!
 //! What is to be written is copied out between two steps, at most [`AT_ONCE`] records each time,
 //! and only while the writer has room for it: a step is never late by more than that. Until a page
 //! is copied it is kept here, so nobody writes over it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use ds4_model::kv::PAGE_TOKENS;
 use ds4_store::tree::Kind;
-use ds4_store::{Buffer, Disk, Head, Name, Pool, Put, Shelf};
+use ds4_store::{Buffer, Head, Name, Put, Shelf};
 
 use crate::machine::{Machine, MachineError};
 use crate::pages::Pages;
 use crate::rows;
+use crate::tiers::{Offer, Tiers};
 
 /// Records copied between two steps: a page of the large models takes a third of a millisecond.
 const AT_ONCE: usize = 2;
@@ -38,23 +38,16 @@ pub(crate) struct Job {
 }
 
 pub(crate) struct Saver {
-    disk: Arc<Disk>,
-    /// Most bytes of the disk tier.
-    budget: u64,
-    identity: [u8; 32],
-    pool: Pool,
+    tiers: Tiers,
     jobs: VecDeque<Job>,
-    /// A record the writer had no room for.
-    waiting: Option<Box<Put>>,
+    /// A record that a tier had no room for in its queue.
+    waiting: Option<Offer>,
 }
 
 impl Saver {
-    pub(crate) fn new(disk: Arc<Disk>, budget: u64, identity: [u8; 32], pool: Pool) -> Self {
+    pub(crate) fn new(tiers: Tiers) -> Self {
         Self {
-            disk,
-            budget,
-            identity,
-            pool,
+            tiers,
             jobs: VecDeque::new(),
             waiting: None,
         }
@@ -62,13 +55,13 @@ impl Saver {
 
     /// Takes a job on, if it is not done and not hopeless.
     pub(crate) fn add(&mut self, mut job: Job, page_bytes: u64, pages: &mut Pages) {
-        let is_hopeless = job.full.len() as u64 * page_bytes > self.budget;
+        let is_hopeless = job.full.len() as u64 * page_bytes > self.tiers.bytes;
         let is_queued = self.jobs.iter().any(|other| other.name == job.name);
-        if is_hopeless || is_queued || self.disk.has(Shelf::Frontiers, job.name) {
+        if is_hopeless || is_queued || self.tiers.have(Shelf::Frontiers, job.name) {
             return;
         }
         for (page, &name) in job.full.iter_mut().zip(&job.names) {
-            if self.disk.has(Shelf::Pages, name) {
+            if self.tiers.have(Shelf::Pages, name) {
                 *page = None;
             }
         }
@@ -110,8 +103,8 @@ impl Saver {
             let Some(job) = self.jobs.front_mut() else {
                 return false;
             };
-            match job.next(&self.disk, self.identity, &self.pool, pages, machine) {
-                Ok(Some(put)) => self.waiting = Some(put),
+            match job.next(&self.tiers, pages, machine) {
+                Ok(Some(put)) => self.waiting = Some(self.tiers.offer_of(put)),
                 Ok(None) => {
                     self.jobs.pop_front();
                 }
@@ -124,20 +117,23 @@ impl Saver {
         self.hand_over() && !self.jobs.is_empty()
     }
 
-    /// Copies and writes everything.
+    /// Copies and writes everything that outlives this process.
     pub(crate) fn drain(&mut self, pages: &mut Pages, machine: &mut dyn Machine) {
+        if self.tiers.disk.is_none() {
+            return;
+        }
         while self.waiting.is_some() || !self.jobs.is_empty() {
             if !self.pump(pages, machine) {
-                self.disk.flush();
+                self.tiers.flush();
             }
         }
-        self.disk.flush();
+        self.tiers.flush();
     }
 
     /// Hands over what waits; false if the writer is behind.
     fn hand_over(&mut self) -> bool {
-        if let Some(put) = self.waiting.take() {
-            self.waiting = self.disk.put(put).err();
+        if let Some(offer) = self.waiting.take() {
+            self.waiting = self.tiers.hand_over(offer);
         }
         self.waiting.is_none()
     }
@@ -152,9 +148,7 @@ impl Job {
     /// The next record that is not there; none after the last.
     fn next(
         &mut self,
-        disk: &Disk,
-        identity: [u8; 32],
-        pool: &Pool,
+        tiers: &Tiers,
         pages: &mut Pages,
         machine: &mut dyn Machine,
     ) -> Result<Option<Box<Put>>, MachineError> {
@@ -165,9 +159,9 @@ impl Job {
                 continue;
             };
             // Another conversation may have written it meanwhile.
-            let put = match disk.has(Shelf::Pages, self.names[at]) {
+            let put = match tiers.have(Shelf::Pages, self.names[at]) {
                 true => Ok(None),
-                false => self.page(at, page, identity, pool, machine).map(Some),
+                false => self.page(at, page, tiers, machine).map(Some),
             };
             pages.let_go(page);
             if let Some(put) = put? {
@@ -178,7 +172,7 @@ impl Job {
             return Ok(None);
         }
         self.done += 1;
-        let put = self.last(identity, pool, machine);
+        let put = self.last(tiers, machine);
         if let Some(page) = self.open.take() {
             pages.let_go(page);
         }
@@ -189,17 +183,16 @@ impl Job {
         &self,
         at: usize,
         page: u32,
-        identity: [u8; 32],
-        pool: &Pool,
+        tiers: &Tiers,
         machine: &mut dyn Machine,
     ) -> Result<Box<Put>, MachineError> {
-        let mut state = pool.take(machine.geometry().page_bytes);
+        let mut state = tiers.pool.take(machine.geometry().page_bytes);
         machine.save_page(page, &mut state)?;
         let state = state.share();
         let end = (at + 1) * PAGE_TOKENS;
         let head = Head {
             kind: None,
-            identity,
+            identity: tiers.identity,
             root: self.root,
             before: self.before(at),
             name: self.names[at],
@@ -213,15 +206,10 @@ impl Job {
     }
 
     /// The record of the frontier itself.
-    fn last(
-        &self,
-        identity: [u8; 32],
-        pool: &Pool,
-        machine: &mut dyn Machine,
-    ) -> Result<Box<Put>, MachineError> {
+    fn last(&self, tiers: &Tiers, machine: &mut dyn Machine) -> Result<Box<Put>, MachineError> {
         let open = match self.open {
             Some(page) => {
-                let mut bytes = pool.take(machine.geometry().page_bytes);
+                let mut bytes = tiers.pool.take(machine.geometry().page_bytes);
                 machine.save_page(page, &mut bytes)?;
                 rows::pack(machine.geometry(), self.rest(), &bytes)
             }
@@ -230,7 +218,7 @@ impl Job {
         let full = self.names.len();
         let head = Head {
             kind: Some(self.kind),
-            identity,
+            identity: tiers.identity,
             root: self.root,
             before: self.before(full),
             name: self.name,

@@ -39,6 +39,11 @@ impl Pool {
         self.0.keep(block);
     }
 
+    /// Blocks that nobody uses.
+    pub fn spare(&self) -> usize {
+        self.0.free().len()
+    }
+
     /// `bytes` bytes to be written; what they hold is left over from others. More than a block has
     /// are memory of their own.
     pub fn take(&self, bytes: usize) -> Fresh {

@@ -29,9 +29,10 @@ use thiserror::Error;
 use crate::buffer::{Buffer, Pool};
 use crate::directory::{Directory, Shelf};
 use crate::files::Files;
-use crate::index::{Doomed, Index};
+use crate::index::{self, Doomed, Index};
 use crate::name::{Name, Scope};
 use crate::record::{Body, Head, ReadError, read_head};
+use crate::tree::Found;
 use crate::writer::{self, Job};
 
 /// Where a disk tier lies and how large it may get.
@@ -80,6 +81,16 @@ pub struct Stored {
     pub at: usize,
     /// The full pages before it, in order.
     pub pages: Vec<Name>,
+}
+
+impl Stored {
+    pub(crate) fn of<F>(found: Found<'_, index::Stored, F>) -> Self {
+        Self {
+            frontier: found.name,
+            at: found.at,
+            pages: found.pages.iter().map(|page| page.name).collect(),
+        }
+    }
 }
 
 /// What a store has done and holds.
@@ -183,12 +194,7 @@ impl Disk {
     /// The deepest frontier on the path of `tokens`, at most all of them.
     pub fn find(&self, scope: &Scope, tokens: &[u32]) -> Option<Stored> {
         let state = self.shared.scanned();
-        let found = state.index.tree.find(scope, tokens)?;
-        Some(Stored {
-            frontier: found.name,
-            at: found.at,
-            pages: found.pages.iter().map(|page| page.name).collect(),
-        })
+        state.index.tree.find(scope, tokens).map(Stored::of)
     }
 
     /// Keeps a place and its pages from being evicted while they are read. Another process may

@@ -11,6 +11,7 @@
 //! | [`tree`] | from a list of tokens to the deepest frontier on its path; what is worth keeping |
 //! | [`disk`] | the disk tier: a directory of records, its budget, its writer's thread |
 //! | [`buffer`] | memory that pages and frontiers travel in |
+//! | [`host`] | the tier in memory of the host |
 //! | [`care`] | looking after a directory: what is in it, whether it is sound |
 //! | [`record`], [`directory`], [`files`] | a record as bytes, where records lie, what is done to files |
 
@@ -21,6 +22,7 @@ pub mod care;
 pub mod directory;
 pub mod disk;
 pub mod files;
+pub mod host;
 mod index;
 pub mod name;
 pub mod record;
@@ -30,6 +32,7 @@ mod writer;
 pub use buffer::{Buffer, Pool};
 pub use directory::{Directory, Shelf};
 pub use disk::{Disk, Put, Report, Stored};
+pub use host::Host;
 pub use name::{Chain, Name, Scope, Tenant};
 pub use record::{Body, Head, ReadError, Refused};
 pub use tree::{Found, Freed, FreedPage, Kind, Lost, New, Place, Tree};

@@ -28,6 +28,9 @@ pub struct Options {
     /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`]. Their pages take
     /// what no session needs.
     pub kept_bytes: u64,
+    /// Most bytes of pages and frontiers kept in memory of the host when the device has no room for
+    /// them; nothing where the device has no other memory.
+    pub host_bytes: u64,
     /// Where they are kept when the process is gone, if anywhere.
     pub store: Option<Store>,
 }
@@ -55,6 +58,7 @@ impl Default for Options {
             frontiers: 16,
             frontier_tokens: 4096,
             kept_bytes: 1 << 30,
+            host_bytes: 0,
             store: None,
         }
     }

@@ -36,7 +36,6 @@ use std::time::{Duration, Instant};
 
 use ds4_model::Plan;
 use ds4_prompt::Tokenizer;
-use ds4_store::{Disk, Pool};
 
 use self::arrival::Arrival;
 use self::capture::Capture;
@@ -52,6 +51,7 @@ use crate::machine::{Limits, Machine};
 use crate::outlet::{Flow, Outlet};
 use crate::pages::{Pages, Table};
 use crate::prefixes::Prefixes;
+use crate::tiers::Tiers;
 use crate::timeline::Timeline;
 
 /// Pages of a session that is restored are loaded between two steps for this part of the time
@@ -96,13 +96,12 @@ impl Scheduler {
         machine: Box<dyn Machine>,
         tokenizer: Option<Arc<Tokenizer>>,
         options: Options,
-        disk: Option<Arc<Disk>>,
-        pool: Pool,
+        tiers: Option<Tiers>,
     ) -> Self {
         let limits = machine.limits();
         Self {
             pages: Pages::new(limits.pages, machine.geometry().page_bytes),
-            prefixes: Prefixes::new(&*machine, &options, disk, pool),
+            prefixes: Prefixes::new(&*machine, &options, tiers),
             pace: Pace::new(options.between_tokens, options.longest_step),
             machine,
             tokenizer,

@@ -9,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::hooked::Hooked;
 use crate::rig::{TOKENIZER, exact, greedy, greedy_tokens, machine, noise, plain};
-use crate::storing::store;
+use crate::tiers::store;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Did {

@@ -2,79 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, Options, PAGE_TOKENS, Request, Store, StoreReport, Tenant, load_cpu};
-use tempfile::{TempDir, tempdir};
+use ds4_engine::{Engine, PAGE_TOKENS, StoreReport, Tenant, load_cpu};
+use tempfile::tempdir;
 
-use crate::rig::{
-    Made, engine_with, exact, greedy, greedy_tokens, model, noise, options, packed, plain,
-};
-
-pub(crate) fn store(dir: &TempDir) -> Options {
-    Options {
-        store: Some(Store {
-            dir: dir.path().join("kv"),
-            bytes: 1 << 30,
-            free: 0,
-        }),
-        longest_step: Duration::from_secs(10_000),
-        ..options()
-    }
-}
-
-fn ask(engine: &Engine, prompt: &[u32], cut: u32) -> (u32, Made) {
-    let session = engine.resume(Tenant::default(), prompt).unwrap();
-    let request = Request {
-        cuts: vec![cut],
-        ..Request::tokens(prompt.to_vec(), 6, greedy())
-    };
-    let made = Made::collect(session.generate(request).unwrap());
-    assert_eq!(made.tokens.len(), 6, "{:?}", made.reason);
-    (session.cached(), made)
-}
+use crate::rig::{engine_with, exact, greedy_tokens, model, noise, packed, plain};
+use crate::tiers::{ask, store};
 
 fn report(engine: &Engine) -> StoreReport {
     engine.stored().unwrap()
-}
-
-#[test]
-fn cold_warm_and_restored_are_the_same_bits() {
-    // At a window, a row of each ratio, a page, and in the middle of all of them.
-    for at in [16, 128, 512, 517, 1030] {
-        let system = noise(1, at);
-        let prompts = [2, 3].map(|seed| [system.clone(), noise(seed, 5)].concat());
-        let cold = prompts.clone().map(|prompt| {
-            let options = Options {
-                store: None,
-                ..store(&tempdir().unwrap())
-            };
-            ask(&engine_with(packed(), options), &prompt, at as u32).1
-        });
-        let dir = tempdir().unwrap();
-        let engine = engine_with(packed(), store(&dir));
-        ask(&engine, &prompts[0], at as u32).1.assert_same(&cold[0]);
-        let (cached, warm) = ask(&engine, &prompts[1], at as u32);
-        assert_eq!(cached as usize, at);
-        warm.assert_same(&cold[1]);
-        drop(engine);
-        // Another process, with other room.
-        let other = CpuOptions {
-            slots: 2,
-            pages: 9,
-            ..packed()
-        };
-        for (prompt, cold) in prompts.iter().zip(&cold).rev() {
-            let engine = engine_with(other.clone(), store(&dir));
-            let (cached, restored) = ask(&engine, prompt, at as u32);
-            assert_eq!(cached as usize, at);
-            restored.assert_same(cold);
-            // What was read is in memory now.
-            assert_eq!(ask(&engine, prompt, at as u32).0 as usize, at);
-            assert_eq!(report(&engine).trouble, None);
-        }
-    }
 }
 
 /// A conversation, each turn in a process of its own.
