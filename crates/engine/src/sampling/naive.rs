@@ -239,3 +239,30 @@ fn frequencies_follow_the_distribution() {
         "chi squared {chi} for {k} degrees"
     );
 }
+
+proptest! {
+    /// Vocabularies longer than what is looked at in one go, with ties and what is no number.
+    #[test]
+    fn greedy_is_the_first_of_the_largest(
+        logits in prop::collection::vec(
+            prop_oneof![
+                8 => (-4i8..4).prop_map(f32::from),
+                1 => Just(-0.0),
+                1 => Just(f32::NAN),
+                1 => Just(f32::NEG_INFINITY),
+            ],
+            1..2000,
+        ),
+    ) {
+        let mut expected: Option<(u32, f32)> = None;
+        for (id, &logit) in (0..).zip(&logits) {
+            if logit > expected.map_or(f32::NEG_INFINITY, |best| best.1) {
+                expected = Some((id, logit));
+            }
+        }
+        let sampling = Sampling::new(SamplingFields { temperature: 0.0, ..SamplingFields::default() });
+        let mut sampler = Sampler::new(sampling.unwrap(), logits.len(), 1);
+        let chosen = sampler.sample(&logits, None, Mode::Free);
+        prop_assert_eq!(chosen.ok().map(|choice| choice.token), expected.map(|best| best.0));
+    }
+}

@@ -91,10 +91,15 @@ impl Sampler {
         mask: Option<&TokenMask>,
         mode: Mode,
     ) -> Result<Choice, SampleError> {
-        self.adjust(logits, mask, mode);
-        let token = match mode {
-            Mode::Free if !self.sampling.is_greedy() => self.draw(),
-            Mode::Free | Mode::Structure => best(&self.logits).map(|rank| rank.id),
+        let is_drawn = mode == Mode::Free && !self.sampling.is_greedy();
+        let token = if is_drawn {
+            self.adjust(logits, mask, mode);
+            self.draw()
+        } else if mask.is_some() || self.has_adjustments() {
+            self.adjust(logits, mask, mode);
+            best(&self.logits).map(|rank| rank.id)
+        } else {
+            best(logits).map(|rank| rank.id)
         };
         let vocab = logits.len();
         let token = token.ok_or_else(|| match best(logits) {
@@ -125,6 +130,11 @@ impl Sampler {
             logprob,
             logprobs::top(logits, log_sum, top, &mut self.ranks),
         )
+    }
+
+    /// Whether something is added to logits, or may be.
+    fn has_adjustments(&self) -> bool {
+        !self.sampling.fields().logit_bias.is_empty() || !self.counts.is_empty()
     }
 
     /// Bias, penalties and mask. What must not be chosen becomes minus infinity.
@@ -211,13 +221,27 @@ fn is_counting(sampling: &Sampling) -> bool {
 
 /// The likeliest token, the lowest of several; none if there is no number above minus infinity.
 fn best(logits: &[f32]) -> Option<Rank> {
-    let mut best: Option<Rank> = None;
-    for (&logit, id) in logits.iter().zip(0..) {
-        if logit > best.map_or(f32::NEG_INFINITY, |best| best.logit) {
-            best = Some(Rank { logit, id });
+    // Only the largest of a stretch is compared with the best so far, so that the loop over a
+    // stretch has nothing to remember but a maximum: some twenty times as fast as one over all.
+    const STRETCH: usize = 256;
+    let mut best = f32::NEG_INFINITY;
+    let mut stretch = None;
+    for (at, logits) in logits.chunks(STRETCH).enumerate() {
+        let max = logits.iter().fold(f32::NEG_INFINITY, |max, &logit| {
+            if logit > max { logit } else { max } // Which no NaN is.
+        });
+        if max > best {
+            best = max;
+            stretch = Some(at * STRETCH);
         }
     }
-    best
+    let begin = stretch?;
+    let within = logits[begin..].iter().position(|&logit| logit == best)?;
+    let id = begin + within;
+    Some(Rank {
+        logit: logits[id],
+        id: id as u32,
+    })
 }
 
 /// The token that `u` in [0, 1) falls on, walking those kept in order of their ids: an order
