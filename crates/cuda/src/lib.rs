@@ -52,6 +52,7 @@ use crate::tensor::Loader;
 use crate::work::Work;
 
 pub use buffer::{Buffer, Picks};
+use device::Pinned;
 pub use device::{Device, Spent};
 pub use error::Error;
 pub use tensor::Tensor;
@@ -127,7 +128,7 @@ pub struct Cuda {
     /// Windows of ratios 4 and 128 that the plan touches.
     windows: [usize; 2],
     /// What was read last.
-    host: Vec<f32>,
+    host: Option<Pinned>,
 }
 
 impl Cuda {
@@ -158,7 +159,7 @@ impl Cuda {
             work,
             plan: Plan::new(),
             windows: [0; 2],
-            host: Vec::new(),
+            host: None,
             device,
             shape,
             options,

@@ -242,10 +242,10 @@ impl Backend for Cuda {
             RowSet::All => self.plan.len(),
             RowSet::Outputs => self.plan.outputs().len(),
         };
-        self.host.resize(rows * buffer.width, 0.0);
-        buffer.mem.read(0, &mut self.host)?;
-        self.device.wait()?;
-        Ok(&self.host)
+        let host = Pinned::with_room(&mut self.host, &self.device, 4 * rows * buffer.width)?;
+        let values = host.floats(rows * buffer.width);
+        buffer.mem.read(0, values)?;
+        Ok(values)
     }
 
     fn read_picks(&mut self, picks: &Picks, row: usize) -> Result<Vec<(u32, f32)>, Error> {

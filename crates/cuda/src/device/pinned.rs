@@ -12,6 +12,7 @@ use super::Device;
 use crate::Error;
 
 /// Pinned bytes, given back when dropped.
+#[derive(Debug)]
 pub(crate) struct Pinned {
     /// Keeps the context alive.
     device: Arc<Device>,
@@ -40,6 +41,30 @@ impl Pinned {
             begin,
             bytes,
         })
+    }
+
+    /// What `kept` holds if it has room for `bytes` bytes, and new bytes in its place if not.
+    pub(crate) fn with_room<'a>(
+        kept: &'a mut Option<Self>,
+        device: &Arc<Device>,
+        bytes: usize,
+    ) -> Result<&'a mut Self, Error> {
+        let pinned = match kept.take() {
+            Some(pinned) if pinned.bytes >= bytes => pinned,
+            _ => Self::new(device, bytes)?,
+        };
+        Ok(kept.insert(pinned))
+    }
+
+    /// The first `count` floats.
+    pub(crate) fn floats(&mut self, count: usize) -> &mut [f32] {
+        assert!(
+            4 * count <= self.bytes,
+            "{count} floats of {} bytes",
+            self.bytes
+        );
+        // SAFETY: that many bytes were allocated, on a page's border, and any bytes are floats.
+        unsafe { std::slice::from_raw_parts_mut(self.begin.as_ptr().cast(), count) }
     }
 }
 
