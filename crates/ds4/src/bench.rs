@@ -272,8 +272,9 @@ impl Args {
 
     fn room(&self, contexts: &[u32]) -> Result<Room> {
         let deepest = contexts.last().copied().unwrap_or(1);
+        let sessions = self.sessions.iter().copied().max().unwrap_or(1);
         // One token goes before what is written, and the last one written has no place of its own.
-        let needed = deepest + self.gen_tokens + 2;
+        let needed = deepest + self.gen_tokens + sessions + 1;
         let context = self.ctx_alloc.unwrap_or(needed);
         if context < needed {
             return Err(Hinted::senseless(
@@ -281,7 +282,6 @@ impl Args {
                 "without --ctx-alloc there is as much room as is needed",
             ));
         }
-        let sessions = self.sessions.iter().copied().max().unwrap_or(1);
         Ok(Room {
             context,
             generated: self.gen_tokens,
@@ -320,8 +320,11 @@ impl Args {
 
     /// Progress in tokens, all runs together.
     fn bar(&self, contexts: &[u32]) -> ProgressBar {
-        let sessions: u64 = self.sessions.iter().map(|&count| u64::from(count)).sum();
-        let written = sessions * contexts.len() as u64 * u64::from(self.gen_tokens + 1);
+        let counts = self.sessions.iter().map(|&count| u64::from(count));
+        let written: u64 = counts
+            .map(|count| count * (u64::from(self.gen_tokens) + count))
+            .sum();
+        let written = written * contexts.len() as u64;
         let read = match self.fill_kv.is_empty() {
             true => contexts.last().copied().unwrap_or(0),
             false => 0,

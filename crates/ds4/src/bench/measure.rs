@@ -127,7 +127,10 @@ impl Task<'_> {
         let forks: Vec<Session> = forks.collect::<Result<_, _>>()?;
         let written = Mutex::new(Vec::new());
         let begin = |number: u32, session: &Session| {
-            let mut request = greedy(self.continued(context, number), self.generated + 1);
+            // Sessions may begin one step after the other: each writes on until the last one has
+            // had its share in the company of all.
+            let most = self.generated + count;
+            let mut request = greedy(self.continued(context, number), most);
             // What the forks share is computed; the rest is one row.
             request.cuts.clear();
             session.generate(request)
@@ -171,7 +174,11 @@ impl Task<'_> {
         let mut all = written.into_inner().expect("no thread panics holding it");
         all.sort_by_key(|entry| entry.0);
         let rate = together(all.iter().map(|entry| &entry.2[..]));
-        let tokens = all.into_iter().map(|entry| entry.1).collect();
+        let written = |mut tokens: Vec<u32>| {
+            tokens.truncate(self.generated as usize + 1);
+            tokens
+        };
+        let tokens = all.into_iter().map(|entry| written(entry.1)).collect();
         Ok((rate, tokens))
     }
 

@@ -62,7 +62,7 @@ const CARD_SPARE: u64 = 3 << 30;
 pub(super) struct Room {
     /// Most tokens of a session.
     pub(super) context: u32,
-    /// Tokens that each session writes.
+    /// Tokens that each session writes in the company of all.
     pub(super) generated: u32,
     /// Sessions at once.
     pub(super) sessions: u32,
@@ -71,7 +71,8 @@ pub(super) struct Room {
 impl Room {
     /// Pages of the context, and of what every session writes after it.
     fn pages(self) -> usize {
-        let own = (self.generated as usize + 2).div_ceil(PAGE_TOKENS) + 1;
+        let most = self.generated as usize + self.sessions as usize + 1;
+        let own = most.div_ceil(PAGE_TOKENS) + 1;
         (self.context as usize).div_ceil(PAGE_TOKENS) + (self.sessions as usize + 1) * own
     }
 }

@@ -25,7 +25,7 @@ pub struct Options {
     /// Tokens after which one is kept, whatever happens; an eighth of those before, where that is
     /// more.
     pub frontier_tokens: u32,
-    /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`]. Their pages take
+    /// Most bytes of frontiers kept for sessions to come; see [`Engine::resume`](crate::Engine::resume). Their pages take
     /// what no session needs.
     pub kept_bytes: u64,
     /// Most bytes of pages and frontiers kept in memory of the host when the device has no room for
