@@ -69,3 +69,72 @@ pub(super) fn next_strip<B>(row: &[B], at: usize) {
         look_ahead(&row[at], strip + line);
     }
 }
+
+/// The door to a level's functions `q8_0`, `mxfp4`, `q2_k`, `q4_k` and `iq2_xxs`.
+macro_rules! unpacks_by_format {
+    ($level:expr) => {
+        /// Unpacks sixteen rows of one format.
+        pub(in crate::tile) fn unpack(
+            panel: &mut Panel,
+            format: ds4_gguf::Format,
+            rows: &[&[u8]; ROWS],
+        ) {
+            use crate::tile::common::blocks;
+            use ds4_gguf::Format;
+
+            assert!($level.is_supported());
+            match format {
+                // SAFETY: the instructions are there by the first line.
+                Format::Q8_0 => unsafe { q8_0(panel, &blocks(rows)) },
+                // SAFETY: as above.
+                Format::Mxfp4 => unsafe { mxfp4(panel, &blocks(rows)) },
+                // SAFETY: as above.
+                Format::Q2K => unsafe { q2_k(panel, &blocks(rows)) },
+                // SAFETY: as above.
+                Format::Q4K => unsafe { q4_k(panel, &blocks(rows)) },
+                // SAFETY: as above.
+                Format::Iq2Xxs => unsafe { iq2_xxs(panel, &blocks(rows)) },
+                format => unreachable!("{format} has no panels"),
+            }
+        }
+    };
+}
+pub(super) use unpacks_by_format;
+
+/// The door to a level's functions `f32_tile`, `f16_tile` and `bf16_tile` for any number of tokens.
+macro_rules! float_tile_by_format {
+    ($level:expr) => {
+        /// Products of four rows of F32, F16 or BF16 with as many tokens as there are results.
+        pub(in crate::tile) fn float_tile(
+            format: ds4_gguf::Format,
+            rows: &[&[u8]; FLOAT_ROWS],
+            x: &[&[f32]; FLOAT_TOKENS],
+            out: &mut [[f32; FLOAT_ROWS]],
+        ) {
+            use crate::tile::common::by_tokens;
+            use ds4_gguf::Format;
+
+            assert!($level.is_supported());
+            match format {
+                Format::F32 => by_tokens!(f32_tile, F32, rows, x, out, 1 2 3 4 5 6),
+                Format::F16 => by_tokens!(f16_tile, F16, rows, x, out, 1 2 3 4 5 6),
+                Format::BF16 => by_tokens!(bf16_tile, BF16, rows, x, out, 1 2 3 4 5 6),
+                format => unreachable!("{format} is not floats"),
+            }
+        }
+    };
+}
+pub(super) use float_tile_by_format;
+
+/// The kernel made for this number of tokens, where its instructions are known to be there.
+macro_rules! by_tokens {
+    ($kernel:ident, $block:ty, $rows:ident, $x:ident, $out:ident, $($n:literal)*) => {{
+        let rows = crate::tile::common::numbers::<$block>($rows);
+        match $out.len() {
+            // SAFETY: whoever expands this has looked whether the instructions are there.
+            $($n => unsafe { $kernel::<$n>(&rows, $x, $out) },)*
+            count => unreachable!("a tile of {count} tokens"),
+        }
+    }};
+}
+pub(super) use by_tokens;

@@ -10,32 +10,15 @@
 )]
 use std::arch::x86_64::*;
 
-use ds4_gguf::Format;
 use ds4_gguf::block::{Iq2Xxs, Mxfp4, Q2K, Q4K, Q8_0};
 
 use super::super::ROWS;
-use super::super::common::{LIFT, blocks, next_strip, reach};
+use super::super::common::{LIFT, next_strip, reach, unpacks_by_format};
 use super::super::panel::{Grain, Lanes, Line, Panel};
 use crate::dot::Simd;
 use crate::dot::avx2::{Groups, TWICE, groups, magnitudes, nibbles, scales_mins};
 
-/// Unpacks sixteen rows of one format.
-pub(in crate::tile) fn unpack(panel: &mut Panel, format: Format, rows: &[&[u8]; ROWS]) {
-    assert!(Simd::Avx512.is_supported());
-    match format {
-        // SAFETY: the instructions are there by the first line.
-        Format::Q8_0 => unsafe { q8_0(panel, &blocks(rows)) },
-        // SAFETY: as above.
-        Format::Mxfp4 => unsafe { mxfp4(panel, &blocks(rows)) },
-        // SAFETY: as above.
-        Format::Q2K => unsafe { q2_k(panel, &blocks(rows)) },
-        // SAFETY: as above.
-        Format::Q4K => unsafe { q4_k(panel, &blocks(rows)) },
-        // SAFETY: as above.
-        Format::Iq2Xxs => unsafe { iq2_xxs(panel, &blocks(rows)) },
-        format => unreachable!("{format} has no panels"),
-    }
-}
+unpacks_by_format!(Simd::Avx512);
 
 #[inline]
 #[target_feature(enable = "avx512f")]

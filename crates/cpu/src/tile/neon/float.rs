@@ -6,39 +6,14 @@
 )]
 use std::arch::aarch64::*;
 
-use ds4_gguf::Format;
 use ds4_gguf::block::{BF16, F16, F32};
 
-use super::super::common::{STRETCH, numbers};
+use super::super::common::{STRETCH, float_tile_by_format};
 use super::super::{FLOAT_ROWS, FLOAT_TOKENS};
 use crate::dot::Simd;
 use crate::dot::neon::load_floats;
 
-/// Products of four rows of F32, F16 or BF16 with as many tokens as there are results.
-pub(super) fn float_tile(
-    format: Format,
-    rows: &[&[u8]; FLOAT_ROWS],
-    x: &[&[f32]; FLOAT_TOKENS],
-    out: &mut [[f32; FLOAT_ROWS]],
-) {
-    assert!(Simd::NeonDot.is_supported());
-    macro_rules! by_tokens {
-        ($kernel:ident, $block:ty: $($n:literal)*) => {{
-            let rows = numbers::<$block>(rows);
-            match out.len() {
-                // SAFETY: the instructions are there by the first line.
-                $($n => unsafe { $kernel::<$n>(&rows, x, out) },)*
-                count => unreachable!("a tile of {count} tokens"),
-            }
-        }};
-    }
-    match format {
-        Format::F32 => by_tokens!(f32_tile, F32: 1 2 3 4 5 6),
-        Format::F16 => by_tokens!(f16_tile, F16: 1 2 3 4 5 6),
-        Format::BF16 => by_tokens!(bf16_tile, BF16: 1 2 3 4 5 6),
-        format => unreachable!("{format} is not floats"),
-    }
-}
+float_tile_by_format!(Simd::NeonDot);
 
 macro_rules! kernel {
     ($name:ident, $block:ty, |$four:ident| $load:expr) => {

@@ -18,7 +18,7 @@ use ds4_gguf::block::Q8K;
 
 use super::super::panel::{Grain, Lanes, Line, Panel};
 use super::super::{self as tile, ROWS};
-use crate::dot::neon::{load_codes, load_sums, sdot_lane};
+use crate::dot::neon::{load_codes, load_floats, load_sums, sdot_lane};
 use crate::dot::{Q8, Simd};
 
 /// Most activation rows of a tile.
@@ -74,16 +74,19 @@ pub(super) fn super_blocks(panel: &Panel, x: &[&[Q8K]; tile::TOKENS], out: &mut 
 fn eight(line: &Line, half: usize) -> [int8x16_t; VECTORS] {
     // Written so that no bound is left to check.
     let bytes = &line.0.as_chunks::<32>().0[half % 2];
-    // SAFETY: the reference covers the 32 bytes read, at any alignment.
-    unsafe { [0, 16].map(|at| vld1q_s8(bytes.as_ptr().add(at).cast())) }
+    let halves = bytes.as_chunks::<16>().0;
+    [0, 1].map(|at| {
+        // SAFETY: the reference covers the 16 bytes read, at any alignment.
+        unsafe { vld1q_s8(halves[at].as_ptr().cast()) }
+    })
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
 fn lanes(lanes: &Lanes, half: usize) -> [float32x4_t; VECTORS] {
     let lanes = &lanes.0.as_chunks::<HALF>().0[half % 2];
-    // SAFETY: the reference covers the 32 bytes read, at any alignment.
-    unsafe { [0, 4].map(|at| vld1q_f32(lanes.as_ptr().add(at))) }
+    let halves = lanes.as_chunks::<4>().0;
+    [0, 1].map(|at| load_floats(&halves[at]))
 }
 
 /// Two minima of each of eight rows: the first ones, then the second ones.
