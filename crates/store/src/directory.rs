@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::files::Files;
+use crate::files::{self, Files};
 use crate::name::Name;
 use crate::record::{Head, ReadError, read_head};
 
@@ -97,13 +97,7 @@ impl Directory {
     /// # Errors
     /// If the system refuses.
     pub fn lock(&self) -> io::Result<File> {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.path.join("lock"))?;
-        file.lock()?;
-        Ok(file)
+        files::lock(&self.path)
     }
 
     /// The file of a record.

@@ -6,6 +6,21 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
+/// Waits until nobody else changes anything in `folder`, by the file `lock` in it. Others wait until
+/// the file is dropped.
+///
+/// # Errors
+/// If the system refuses.
+pub fn lock(folder: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(folder.join("lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
 /// What a store does to a directory.
 pub trait Files: Send + Sync {
     /// Makes a directory that only its owner may enter, and those above it, unless it is there.

@@ -32,7 +32,9 @@ use ds4_model::{Recipe, Rounding, RowFormat};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::laws::{LENGTH, Logits, act, check_argmax, check_close, conversation, cuts, run_on};
+use crate::laws::{
+    LENGTH, Logits, act, check_argmax, check_at_once, check_close, conversation, cuts, run_on,
+};
 use crate::rig::{Made, TOKENIZER, engine_of, exact, greedy, greedy_tokens, noise, options};
 
 /// A check: its name and what it does.
@@ -246,20 +248,7 @@ fn ways_to_be_there() {
 }
 
 fn at_once() {
-    let prompts = [noise(20, 150), noise(21, 70), noise(22, 3)];
-    let engine_at_once = engine(unrounded(), options());
-    let sessions = [(); 3].map(|()| engine_at_once.session().unwrap());
-    let request = |prompt: &Vec<u32>| Request::tokens(prompt.clone(), 30, greedy());
-    let generations: Vec<_> = sessions
-        .iter()
-        .zip(&prompts)
-        .map(|(session, prompt)| session.generate(request(prompt)).unwrap())
-        .collect();
-    for (generation, prompt) in generations.into_iter().zip(&prompts) {
-        let engine = engine(unrounded(), options());
-        let plain = greedy_tokens(&engine.session().unwrap(), prompt, 30);
-        Made::collect(generation).assert_close(&plain);
-    }
+    check_at_once(|| engine(unrounded(), options()));
 }
 
 /// A conversation that changes machines after each turn, against one that stays on the CPU.

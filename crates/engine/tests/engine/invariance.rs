@@ -3,14 +3,16 @@
 use std::sync::LazyLock;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, Options, Request};
+use ds4_engine::{Engine, Options};
 use ds4_gguf::Gguf;
 use proptest::prelude::*;
 
-use crate::laws::{LENGTH, Logits, act, check_argmax, check_close, conversation, cuts, run_on};
+use crate::laws::{
+    LENGTH, Logits, act, check_argmax, check_at_once, check_close, conversation, cuts, run_on,
+};
 use crate::rig::{
-    MODEL, Made, engine, engine_of, engine_with, exact, greedy, greedy_tokens, machine_of, noise,
-    options, packed, plain,
+    MODEL, engine, engine_of, engine_with, exact, greedy_tokens, machine_of, noise, options,
+    packed, plain,
 };
 
 /// Runs sequences in the given pieces on the CPU.
@@ -114,18 +116,7 @@ fn cold_warm_and_restored_are_the_same_bits() {
 
 #[test]
 fn two_generations_at_once_are_what_each_is_alone() {
-    let prompts = [noise(20, 150), noise(21, 70), noise(22, 3)];
-    let engine = engine();
-    let sessions = [(); 3].map(|()| engine.session().unwrap());
-    let request = |prompt: &Vec<u32>| Request::tokens(prompt.clone(), 30, greedy());
-    let generations: Vec<_> = sessions
-        .iter()
-        .zip(&prompts)
-        .map(|(session, prompt)| session.generate(request(prompt)).unwrap())
-        .collect();
-    for (generation, prompt) in generations.into_iter().zip(&prompts) {
-        Made::collect(generation).assert_close(&plain(prompt, 30));
-    }
+    check_at_once(engine);
 }
 
 #[test]

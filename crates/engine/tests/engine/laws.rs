@@ -1,11 +1,11 @@
 //! What holds on every machine: the laws themselves, which know no backend.
 
-use ds4_engine::{Engine, Machine, Rewind};
+use ds4_engine::{Engine, Machine, Request, Rewind};
 use ds4_model::{Outputs, Plan};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
-use crate::rig::{Made, VOCAB, greedy_tokens, noise};
+use crate::rig::{Made, VOCAB, greedy, greedy_tokens, noise};
 
 /// Past the first page, on which every compressor has made its rows.
 pub(crate) const LENGTH: usize = 560;
@@ -185,4 +185,21 @@ pub(crate) fn conversation(
         (status.total_bytes, 0)
     );
     Ok(())
+}
+
+/// Several generations in one engine are what each is in an engine of its own.
+pub(crate) fn check_at_once(engine: impl Fn() -> Engine) {
+    let prompts = [noise(20, 150), noise(21, 70), noise(22, 3)];
+    let shared = engine();
+    let sessions = [(); 3].map(|()| shared.session().unwrap());
+    let request = |prompt: &Vec<u32>| Request::tokens(prompt.clone(), 30, greedy());
+    let generations: Vec<_> = sessions
+        .iter()
+        .zip(&prompts)
+        .map(|(session, prompt)| session.generate(request(prompt)).unwrap())
+        .collect();
+    for (generation, prompt) in generations.into_iter().zip(&prompts) {
+        let alone = greedy_tokens(&engine().session().unwrap(), prompt, 30);
+        Made::collect(generation).assert_close(&alone);
+    }
 }

@@ -4,11 +4,11 @@
 //! something holds the folder's lock, so several processes may share one. Small files are joined
 //! before there are many; the oldest go when all are beyond the bound.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use ds4_store::files::{Files, System};
+use ds4_store::files::{self, Files, System};
 
 use super::entry::{Dated, Entry};
 use super::segment::{self, HEAD, Refused};
@@ -51,7 +51,7 @@ impl Folder {
         System.make_dir(path)?;
         let path = path.to_owned();
         let folder = Self { path, bytes };
-        drop(folder.lock()?);
+        drop(files::lock(&folder.path)?);
         Ok(folder)
     }
 
@@ -65,7 +65,7 @@ impl Folder {
         identity: &[u8; 32],
         mut complain: impl FnMut(String),
     ) -> io::Result<Vec<Dated>> {
-        let _lock = self.lock()?;
+        let _lock = files::lock(&self.path)?;
         let mut entries = Vec::new();
         for found in self.files()? {
             match read_own(&found, identity) {
@@ -91,7 +91,7 @@ impl Folder {
     /// # Errors
     /// If the system refuses.
     pub(crate) fn write(&self, identity: &[u8; 32], at: u64, entries: &[u8]) -> io::Result<()> {
-        let _lock = self.lock()?;
+        let _lock = files::lock(&self.path)?;
         let mut files = self.files()?;
         if files.len() >= MOST_FILES {
             self.join(identity, &files)?;
@@ -141,7 +141,7 @@ impl Folder {
     /// # Errors
     /// If the system refuses.
     pub(crate) fn erase(&self, identity: &[u8; 32], tenant: Tenant, id: &str) -> io::Result<()> {
-        let _lock = self.lock()?;
+        let _lock = files::lock(&self.path)?;
         let is_it = |dated: &Dated| match &dated.entry {
             Entry::Reply(reply) => dated.tenant == tenant && reply.id == id,
             Entry::Turn(_) => false,
@@ -207,16 +207,6 @@ impl Folder {
             complain(format!("cannot remove it: {error}"));
         }
     }
-
-    fn lock(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(self.path.join("lock"))?;
-        file.lock()?;
-        Ok(file)
-    }
 }
 
 /// Removes every file of entries in a folder: how many, and their bytes.
@@ -229,7 +219,7 @@ pub(crate) fn clear(path: &Path) -> io::Result<(usize, u64)> {
     }
     let path = path.to_owned();
     let folder = Folder { path, bytes: 0 };
-    let _lock = folder.lock()?;
+    let _lock = files::lock(&folder.path)?;
     let files = folder.files()?;
     for found in &files {
         System.remove(&found.path)?;
