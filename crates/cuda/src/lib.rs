@@ -21,7 +21,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "the driver is a C library; every call to it is in the module `device`"
+    reason = "the driver is a C library; every call to it is below the module `device`"
 )]
 
 mod buffer;

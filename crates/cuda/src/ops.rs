@@ -1,26 +1,26 @@
 //! The operations, each over the rows of the current plan: every one gives the card a kernel or two
 //! and returns.
 
+mod attention;
+mod compression;
+mod index;
+mod streams;
+
 use std::cell::Cell;
 
 use ds4_gguf::Format;
 use ds4_model::groups::{attention, enter, moe};
 use ds4_model::weights::{Compressor, Ffn, Hyper, Layer, Moe, Router};
-use ds4_model::{Ops, Ratio, RowFormat, RowSet, Scratch, Seen, Site, Stream};
+use ds4_model::{Ops, RowSet, Scratch, Seen, Site, Stream};
 
 use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
-use crate::kernels::{FEW, SOME};
-use crate::product::{ATTEND_SHARED, Rows};
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
 type Done = Result<(), Error>;
 
 /// Threads that own a row of a head.
 const ROW_THREADS: u32 = 128;
-
-/// Index rows that a block of `select.cu` scores.
-const SCORE_THREADS: usize = 128;
 
 impl Ops for Cuda {
     type Tensor = Tensor;
@@ -96,88 +96,15 @@ impl Ops for Cuda {
         streams: &Buffer,
         hc: &Hyper<Tensor>,
     ) -> Done {
-        if self.by_halves(self.plan.len()) && hc.mix.format == Format::F16 {
-            return self.device.launch(
-                self.kernels.hyper_enter_tiles,
-                [self.n().div_ceil(16), 1, 1],
-                [256, 1],
-                0,
-                &[
-                    &x.out(),
-                    &mix.out(),
-                    &streams.mem.ptr(),
-                    &hc.mix.weight(),
-                    &hc.scale.plain(),
-                    &hc.base.plain(),
-                    &self.n(),
-                    &(x.width as u32),
-                    &(self.shape.sinkhorn_rounds as u32),
-                    &self.shape.norm_epsilon,
-                    &self.shape.hyper_epsilon,
-                ],
-            );
-        }
-        let rows = Rows::dense(streams.mem.ptr(), self.plan.len(), streams.width);
-        self.product(self.work.raw.ptr(), rows, &hc.mix, 1)?;
-        self.device.launch(
-            self.kernels.hyper_enter,
-            [self.n(), 1, 1],
-            [512, 1],
-            0,
-            &[
-                &x.out(),
-                &mix.out(),
-                &streams.mem.ptr(),
-                &self.work.raw.ptr(),
-                &hc.scale.plain(),
-                &hc.base.plain(),
-                &(x.width as u32),
-                &(self.shape.sinkhorn_rounds as u32),
-                &self.shape.norm_epsilon,
-                &self.shape.hyper_epsilon,
-            ],
-        )
+        self.read_streams(x, mix, streams, hc)
     }
 
     fn hyper_leave(&mut self, streams: &mut Buffer, y: &Buffer, mix: &Buffer) -> Done {
-        let width = y.width as u32;
-        self.device.launch(
-            self.kernels.hyper_leave,
-            [width.div_ceil(128), self.n(), 1],
-            [128, 1],
-            0,
-            &[&streams.out(), &y.mem.ptr(), &mix.mem.ptr(), &width],
-        )
+        self.write_streams(streams, y, mix)
     }
 
     fn hyper_head(&mut self, x: &mut Buffer, streams: &Buffer, hc: &Hyper<Tensor>) -> Done {
-        let outputs = self.plan.outputs().len();
-        // Its matrix has so few rows that tiles of it would leave most of the card idle.
-        for first in (0..outputs).step_by(FEW) {
-            let rows = Rows {
-                gather: self.work.outputs.ptr().after(4 * first),
-                ..Rows::dense(streams.mem.ptr(), FEW.min(outputs - first), streams.width)
-            };
-            let raw = self.work.raw.ptr().after(4 * first * hc.mix.rows);
-            self.product(raw, rows, &hc.mix, 1)?;
-        }
-        self.device.launch(
-            self.kernels.hyper_head,
-            [outputs as u32, 1, 1],
-            [512, 1],
-            0,
-            &[
-                &x.out(),
-                &streams.mem.ptr(),
-                &self.work.outputs.ptr(),
-                &self.work.raw.ptr(),
-                &hc.scale.plain(),
-                &hc.base.plain(),
-                &(x.width as u32),
-                &self.shape.norm_epsilon,
-                &self.shape.hyper_epsilon,
-            ],
-        )
+        self.collapse_streams(x, streams, hc)
     }
 
     fn rms_norm(&mut self, out: &mut Buffer, x: &Buffer, weight: &Tensor) -> Done {
@@ -240,56 +167,7 @@ impl Ops for Cuda {
         stream: Stream,
         at: Site,
     ) -> Done {
-        let place = self.memory.place(at.layer);
-        let (d, pool_at) = match stream {
-            Stream::Latent => (self.shape.head_width as u32, place.pool),
-            Stream::Index => (self.shape.index_width as u32, place.index_pool),
-        };
-        let number = usize::from(at.ratio != Ratio::Four);
-        let windows = self.work.windows[number].ptr();
-        let count = self.windows[number] as u32;
-        let (pooled, left) = (self.work.pooled.ptr(), self.work.left.ptr());
-        let runs = self.work.runs.ptr();
-        self.device.launch(
-            self.kernels.pool_windows,
-            [count, d.div_ceil(128), 1],
-            [128, 1],
-            0,
-            &[
-                &pooled,
-                &left,
-                &u.mem.ptr(),
-                &z.mem.ptr(),
-                &w.ape.plain(),
-                &windows,
-                &runs,
-                &self.memory.pools(),
-                &self.memory.args().pool_floats,
-                &pool_at,
-                &place.ratio,
-                &d,
-            ],
-        )?;
-        self.device.launch(
-            self.kernels.emit_rows,
-            [count + self.plan.runs().len() as u32, 1, 1],
-            [ROW_THREADS, 1],
-            0,
-            &[
-                &pooled,
-                &left,
-                &w.norm.plain(),
-                &windows,
-                &count,
-                &runs,
-                &self.work.frequencies.ptr(),
-                &self.memory.args(),
-                &place,
-                &pool_at,
-                &d,
-                &self.shape.norm_epsilon,
-            ],
-        )
+        self.pool_and_emit(u, z, w, stream, at)
     }
 
     fn index_heads(&mut self, q: &mut Buffer, at: Site) -> Done {
@@ -317,95 +195,7 @@ impl Ops for Cuda {
         head_weights: &Buffer,
         at: Site,
     ) -> Done {
-        let keep = self.shape.index_top_k.min(picks.width);
-        let complete = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
-        let most = self.plan.rows().iter().map(complete).max().unwrap_or(0);
-        // Steps of nearly the same length look alike, so that one may be the replay of another.
-        let bucket = most.next_power_of_two().max(1024);
-        let most = if most > keep {
-            bucket.min(128 * self.options.pages)
-        } else {
-            most
-        };
-        let width = most.max(1) as u32;
-        // As many rows at a time as there is room for their scores.
-        let at_once = (self.work.score_count / width as usize).min(self.plan.len().max(1));
-        let heads = self.shape.index_heads as u32;
-        let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
-        // Rows of one session share index rows; few rows are of many sessions.
-        let tokens: u32 = if self.plan.len() <= SOME { 1 } else { 16 };
-        let half = if self.options.arithmetic == Arithmetic::Half {
-            Some(self.half(q, Halved::Plain)?)
-        } else {
-            None
-        };
-        for first in (0..self.plan.len()).step_by(at_once) {
-            let count = at_once.min(self.plan.len() - first) as u32;
-            let first = first as u32;
-            let blocks = if most > keep {
-                most.div_ceil(SCORE_THREADS) as u32
-            } else {
-                0
-            };
-            if let Some(half) = half {
-                self.device.launch(
-                    self.kernels.score_tiles,
-                    [blocks, count.div_ceil(tokens), 1],
-                    [256, 1],
-                    0,
-                    &[
-                        &scores,
-                        &half,
-                        &head_weights.mem.ptr(),
-                        &rows,
-                        &self.memory.args(),
-                        &self.memory.place(at.layer),
-                        &first,
-                        &count,
-                        &heads,
-                        &width,
-                        &(keep as u32),
-                        &tokens,
-                    ],
-                )?;
-            } else {
-                self.device.launch(
-                    self.kernels.index_score,
-                    [blocks, count, 1],
-                    [SCORE_THREADS as u32, 1],
-                    heads * self.shape.index_width as u32 * 4,
-                    &[
-                        &scores,
-                        &q.mem.ptr(),
-                        &head_weights.mem.ptr(),
-                        &rows,
-                        &self.memory.args(),
-                        &self.memory.place(at.layer),
-                        &first,
-                        &heads,
-                        &width,
-                        &(keep as u32),
-                    ],
-                )?;
-            }
-            self.device.launch(
-                self.kernels.index_top,
-                [count, 1, 1],
-                [1024, 1],
-                0,
-                &[
-                    &picks.ids.ptr(),
-                    &picks.counts.ptr(),
-                    &scores,
-                    &rows,
-                    &first,
-                    &width,
-                    &(picks.width as u32),
-                    &(keep as u32),
-                ],
-            )?;
-        }
-        Ok(())
+        self.select_rows(picks, q, head_weights, at)
     }
 
     fn attend(
@@ -416,42 +206,7 @@ impl Ops for Cuda {
         seen: Seen<'_, Picks>,
         at: Site,
     ) -> Done {
-        let n = self.plan.len();
-        let (ids, counts, width) = match seen {
-            Seen::Picked(picks) => (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32),
-            Seen::Window | Seen::All => (Ptr::NULL, Ptr::NULL, 0),
-        };
-        let mut place = self.memory.place(at.layer);
-        if matches!(seen, Seen::Window) {
-            place.ratio = 0;
-        }
-        let count = self.shape.heads as u32;
-        let packed = self.memory.geometry.format == RowFormat::Packed;
-        if self.by_halves(n) && packed && ATTEND_SHARED <= self.device.shared() {
-            return self.device.launch(
-                self.kernels.attend_tiles,
-                [n as u32, count.div_ceil(64), 1],
-                [256, 1],
-                ATTEND_SHARED,
-                &[
-                    &heads.out(),
-                    &q.mem.ptr(),
-                    &self.work.rows.ptr(),
-                    &self.memory.args(),
-                    &place,
-                    &count,
-                    &ids,
-                    &counts,
-                    &width,
-                    &u32::from(at.layer == self.shape.layers()),
-                    &sinks.plain(),
-                    &self.angles(at),
-                    &Ptr::NULL,
-                    &Ptr::NULL,
-                ],
-            );
-        }
-        self.attend_parts(heads, q, sinks, (ids, counts, width), place, at, false)
+        self.attend_rows(heads, q, sinks, seen, at)
     }
 
     fn window_commit(&mut self, at: Site) -> Done {

@@ -1,13 +1,11 @@
 //! Groups of operations for steps of few rows, where the number of kernels counts.
 
 use ds4_model::weights::{Attention, Compressor, Hyper, Layer, Moe, Router};
-use ds4_model::{Ops, RowFormat, Scratch, Site};
+use ds4_model::{Ops, Scratch, Site};
 
 use crate::device::Ptr;
-use crate::layout::{Inward, Place, Squeeze};
+use crate::layout::{Inward, Squeeze};
 use crate::narrow::Product;
-use crate::product::ATTEND_SHARED;
-use crate::work::PARTS;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
 
 type Done = Result<(), Error>;
@@ -15,9 +13,6 @@ type Work = Scratch<Buffer, Picks>;
 
 /// Threads that own a row of a head.
 const ROW_THREADS: u32 = 128;
-
-/// Heads that a block of `attend.cu` carries.
-const BLOCK_HEADS: usize = 16;
 
 impl Cuda {
     /// `hyper_enter` and `rms_norm`.
@@ -185,113 +180,6 @@ impl Cuda {
                 &index,
                 &(1 - self.memory.args().rounded),
                 &self.shape.norm_epsilon,
-            ],
-        )
-    }
-
-    /// Attention in parts, for few rows; the fresh rows join their rings if `commit`.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what attention needs, as the operation has it"
-    )]
-    pub(crate) fn attend_parts(
-        &self,
-        heads: &mut Buffer,
-        q: &Buffer,
-        sinks: &Tensor,
-        (ids, counts, width): (Ptr, Ptr, u32),
-        place: Place,
-        at: Site,
-        commit: bool,
-    ) -> Done {
-        let n = self.plan.len();
-        // Two tiles of rows a part, while parts are not too many; of nearly the same length, the
-        // same.
-        let rows = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
-        let compressed = match (width, place.ratio) {
-            (0, 0) => 0,
-            (0, _) => {
-                let most = self.plan.rows().iter().map(rows).max().unwrap_or(0);
-                most.next_power_of_two()
-            }
-            (width, _) => width as usize,
-        };
-        let tiles = (self.shape.window + compressed).div_ceil(32);
-        let parts = (PARTS / n.max(1)).min(tiles).clamp(1, 64) as u32;
-        let count = self.shape.heads as u32;
-        let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
-        let rows = self.work.rows.ptr();
-        let draft = u32::from(at.layer == self.shape.layers());
-        let packed = self.memory.geometry.format == RowFormat::Packed;
-        if packed && self.by_narrow(n) && ATTEND_SHARED <= self.device.shared() {
-            self.device.launch(
-                self.kernels.attend_tiles,
-                [n as u32, count.div_ceil(64), parts],
-                [256, 1],
-                ATTEND_SHARED,
-                &[
-                    &Ptr::NULL,
-                    &q.mem.ptr(),
-                    &rows,
-                    &self.memory.args(),
-                    &place,
-                    &count,
-                    &ids,
-                    &counts,
-                    &width,
-                    &draft,
-                    &sinks.plain(),
-                    &self.angles(at),
-                    &states,
-                    &sums,
-                ],
-            )?;
-        } else {
-            self.device.launch(
-                self.kernels.attend,
-                [
-                    n as u32,
-                    self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
-                    parts,
-                ],
-                [256, 1],
-                0,
-                &[
-                    &states,
-                    &sums,
-                    &q.mem.ptr(),
-                    &rows,
-                    &self.memory.args(),
-                    &place,
-                    &count,
-                    &ids,
-                    &counts,
-                    &width,
-                    &draft,
-                ],
-            )?;
-        }
-        let commits = if commit { n as u32 } else { 0 };
-        let out = heads.out();
-        let half = if commit { heads.out_half() } else { Ptr::NULL };
-        self.device.launch(
-            self.kernels.attend_join,
-            [n as u32 * count + commits, 1, 1],
-            [ROW_THREADS, 1],
-            0,
-            &[
-                &out,
-                &states,
-                &sums,
-                &sinks.plain(),
-                &self.angles(at),
-                &count,
-                &parts,
-                &(n as u32),
-                &rows,
-                &self.memory.args(),
-                &place,
-                &half,
             ],
         )
     }

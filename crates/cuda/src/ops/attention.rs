@@ -1,0 +1,169 @@
+//! Attention over the window and the compressed rows.
+
+use ds4_model::{RowFormat, Seen, Site};
+
+use super::{Done, ROW_THREADS};
+use crate::device::Ptr;
+use crate::layout::Place;
+use crate::product::ATTEND_SHARED;
+use crate::work::PARTS;
+use crate::{Buffer, Cuda, Picks, Tensor};
+
+/// Heads that a block of `attend.cu` carries.
+const BLOCK_HEADS: usize = 16;
+
+impl Cuda {
+    /// Each row's heads over what it sees.
+    pub(super) fn attend_rows(
+        &mut self,
+        heads: &mut Buffer,
+        q: &Buffer,
+        sinks: &Tensor,
+        seen: Seen<'_, Picks>,
+        at: Site,
+    ) -> Done {
+        let n = self.plan.len();
+        let (ids, counts, width) = match seen {
+            Seen::Picked(picks) => (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32),
+            Seen::Window | Seen::All => (Ptr::NULL, Ptr::NULL, 0),
+        };
+        let mut place = self.memory.place(at.layer);
+        if matches!(seen, Seen::Window) {
+            place.ratio = 0;
+        }
+        let count = self.shape.heads as u32;
+        let packed = self.memory.geometry.format == RowFormat::Packed;
+        if self.by_halves(n) && packed && ATTEND_SHARED <= self.device.shared() {
+            return self.device.launch(
+                self.kernels.attend_tiles,
+                [n as u32, count.div_ceil(64), 1],
+                [256, 1],
+                ATTEND_SHARED,
+                &[
+                    &heads.out(),
+                    &q.mem.ptr(),
+                    &self.work.rows.ptr(),
+                    &self.memory.args(),
+                    &place,
+                    &count,
+                    &ids,
+                    &counts,
+                    &width,
+                    &u32::from(at.layer == self.shape.layers()),
+                    &sinks.plain(),
+                    &self.angles(at),
+                    &Ptr::NULL,
+                    &Ptr::NULL,
+                ],
+            );
+        }
+        self.attend_parts(heads, q, sinks, (ids, counts, width), place, at, false)
+    }
+
+    /// Attention in parts, for few rows; the fresh rows join their rings if `commit`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "what attention needs, as the operation has it"
+    )]
+    pub(crate) fn attend_parts(
+        &self,
+        heads: &mut Buffer,
+        q: &Buffer,
+        sinks: &Tensor,
+        (ids, counts, width): (Ptr, Ptr, u32),
+        place: Place,
+        at: Site,
+        commit: bool,
+    ) -> Done {
+        let n = self.plan.len();
+        // Two tiles of rows a part, while parts are not too many; of nearly the same length, the
+        // same.
+        let rows = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
+        let compressed = match (width, place.ratio) {
+            (0, 0) => 0,
+            (0, _) => {
+                let most = self.plan.rows().iter().map(rows).max().unwrap_or(0);
+                most.next_power_of_two()
+            }
+            (width, _) => width as usize,
+        };
+        let tiles = (self.shape.window + compressed).div_ceil(32);
+        let parts = (PARTS / n.max(1)).min(tiles).clamp(1, 64) as u32;
+        let count = self.shape.heads as u32;
+        let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
+        let rows = self.work.rows.ptr();
+        let draft = u32::from(at.layer == self.shape.layers());
+        let packed = self.memory.geometry.format == RowFormat::Packed;
+        if packed && self.by_narrow(n) && ATTEND_SHARED <= self.device.shared() {
+            self.device.launch(
+                self.kernels.attend_tiles,
+                [n as u32, count.div_ceil(64), parts],
+                [256, 1],
+                ATTEND_SHARED,
+                &[
+                    &Ptr::NULL,
+                    &q.mem.ptr(),
+                    &rows,
+                    &self.memory.args(),
+                    &place,
+                    &count,
+                    &ids,
+                    &counts,
+                    &width,
+                    &draft,
+                    &sinks.plain(),
+                    &self.angles(at),
+                    &states,
+                    &sums,
+                ],
+            )?;
+        } else {
+            self.device.launch(
+                self.kernels.attend,
+                [
+                    n as u32,
+                    self.shape.heads.div_ceil(BLOCK_HEADS) as u32,
+                    parts,
+                ],
+                [256, 1],
+                0,
+                &[
+                    &states,
+                    &sums,
+                    &q.mem.ptr(),
+                    &rows,
+                    &self.memory.args(),
+                    &place,
+                    &count,
+                    &ids,
+                    &counts,
+                    &width,
+                    &draft,
+                ],
+            )?;
+        }
+        let commits = if commit { n as u32 } else { 0 };
+        let out = heads.out();
+        let half = if commit { heads.out_half() } else { Ptr::NULL };
+        self.device.launch(
+            self.kernels.attend_join,
+            [n as u32 * count + commits, 1, 1],
+            [ROW_THREADS, 1],
+            0,
+            &[
+                &out,
+                &states,
+                &sums,
+                &sinks.plain(),
+                &self.angles(at),
+                &count,
+                &parts,
+                &(n as u32),
+                &rows,
+                &self.memory.args(),
+                &place,
+                &half,
+            ],
+        )
+    }
+}
