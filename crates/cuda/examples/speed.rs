@@ -1,9 +1,9 @@
 //! Prefill and decode of a full-size synthetic model on a card, in tokens a second.
 //!
-//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile]]]`: the Flash shape
-//! with weights of noise, which are made in memory; all layers but LAYERS (default 2) share theirs,
-//! and each has its own copy on the card. With `profile` it also says in which kernels the time
-//! goes.
+//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile] [decode]]]`: the Flash
+//! shape with weights of noise, which are made in memory; all layers but LAYERS (default 2) share
+//! theirs, and each has its own copy on the card. With `profile` it also says in which kernels the
+//! time goes; with `decode` it measures one session that writes, and nothing else.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +37,9 @@ fn main() {
     let recipe = args
         .next()
         .map_or(Recipe::Q2, |name| Recipe::named(&name).unwrap());
-    let profile = args.next().is_some();
+    let more: Vec<String> = args.collect();
+    let asked = |what: &str| more.iter().any(|word| word == what);
+    let (profile, alone) = (asked("profile"), asked("decode"));
     let from = Instant::now();
     let synthetic = Synthetic {
         contents: Contents::Noise { share: Some(own) },
@@ -70,8 +72,10 @@ fn main() {
 
     prefill(&mut rig, 0, CHUNK, &prompt, "first");
     decode(&mut rig, CONTEXTS[0], &prompt, profile);
-    prefill(&mut rig, CHUNK, 8 << 10, &prompt, "again");
-    if profile {
+    if !alone {
+        prefill(&mut rig, CHUNK, 8 << 10, &prompt, "again");
+    }
+    if profile && !alone {
         measured(&mut rig, "prefill at 8k", |rig| {
             prefill(rig, 8 << 10, (8 << 10) + CHUNK, &prompt, "measured");
         });
@@ -84,9 +88,11 @@ fn main() {
         }
         let until = context + CHUNK;
         prefill(&mut rig, *context, until, &prompt, "again");
-        decode(&mut rig, until, &prompt, profile && *context == 64 << 10);
+        decode(&mut rig, until, &prompt, profile && *context != 32 << 10);
     }
-    together(&mut rig, &prompt, profile);
+    if !alone {
+        together(&mut rig, &prompt, profile);
+    }
 }
 
 fn measured(rig: &mut Rig<Cuda>, what: &str, run: impl FnOnce(&mut Rig<Cuda>)) {
@@ -95,7 +101,7 @@ fn measured(rig: &mut Rig<Cuda>, what: &str, run: impl FnOnce(&mut Rig<Cuda>)) {
     let all = rig.backend.device().measured().unwrap();
     let sum: f64 = all.iter().map(|spent| spent.seconds).sum();
     println!("{what}: {:.2} ms in kernels", 1e3 * sum);
-    for spent in all.iter().take(22) {
+    for spent in all.iter().take(24) {
         println!(
             "  {:<20} {:>5} times {:>9.3} ms  {:>4.1} %",
             spent.kernel,
