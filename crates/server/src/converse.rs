@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::job::Job;
 use crate::model::Model;
-use crate::prepare::{Prepared, count, prepare};
+use crate::prepare::{Prepared, Way, count, prepare};
 use crate::route::{Caller, reply};
 use crate::tenant::Tenant;
 use crate::voice::Voice;
@@ -62,6 +62,7 @@ async fn answer(
         model,
         tenant: caller.tenant,
         prepared: Arc::new(understood.prepared),
+        way: Way::Exact,
         ticket,
         voice: understood.voice,
         dialect,

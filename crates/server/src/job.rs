@@ -19,7 +19,7 @@ use crate::error::{ApiError, Kind};
 use crate::line::Ticket;
 use crate::log::Receipt;
 use crate::model::Model;
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, Way};
 use crate::pump::{Beat, pump};
 use crate::replay::Said;
 use crate::sse::Sse;
@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) tenant: Tenant,
     pub(crate) ask: Ask,
     pub(crate) prepared: Arc<Prepared>,
+    /// Which of its prompts it turned out to go by.
+    pub(crate) way: Way,
     pub(crate) ticket: Ticket,
     pub(crate) voice: Box<dyn Voice>,
     pub(crate) dialect: Dialect,
@@ -130,9 +132,9 @@ impl Job {
             match beat {
                 None => return Err(ApiError::internal("the answer ended without an end")),
                 Some(Beat::Refused(error)) => return Err(error),
-                Some(Beat::Begun { cached: found }) => {
-                    cached = found;
-                    let prompt = self.prepared.ids.len() as u32;
+                Some(Beat::Begun { cached: found, way }) => {
+                    (cached, self.way) = (found, way);
+                    let prompt = self.prepared.path(way).ids.len() as u32;
                     let counts = Counts {
                         prompt,
                         cached,
@@ -193,7 +195,7 @@ impl Job {
             model: self.model.clone(),
         };
         let mut answer = Answer::new(index, manner);
-        answer.counts.prompt = self.prepared.ids.len() as u32;
+        answer.counts.prompt = self.prepared.path(self.way).ids.len() as u32;
         answer.counts.cached = cached;
         answer
     }
@@ -209,6 +211,7 @@ impl Job {
             path: self.dialect.path(),
             body,
             prepared: &self.prepared,
+            way: self.way,
             answers,
         };
         if let Err(error) = tokio::task::block_in_place(|| traces.write(&traced)) {
@@ -223,7 +226,7 @@ impl Job {
             Some(End::Calls) => !self.ask.is_one_call,
             _ => false,
         };
-        let Some(before) = self.prepared.place.filter(|_| is_whole) else {
+        let Some(before) = self.prepared.path(self.way).place.filter(|_| is_whole) else {
             return;
         };
         let call = |call: &crate::answer::Call| ds4_prompt::chat::ToolCall {

@@ -51,6 +51,7 @@ mod prepare;
 mod pump;
 mod refusal;
 mod replay;
+mod restore;
 mod route;
 mod script;
 mod sessions;

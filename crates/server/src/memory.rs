@@ -1,14 +1,12 @@
-//! [`Memory`]: what one tenant may find of what was said, and how it gets into a prompt.
+//! [`Memory`]: what one tenant may find of what was said.
 
 use std::sync::Arc;
 
-use ds4_prompt::chat::{Answer, Ending, Message, ToolCall};
-use ds4_prompt::dsml::Begin;
+use ds4_prompt::chat::{Answer, ToolCall};
 use ds4_prompt::json::{Grammar, Value, parse};
-use ds4_prompt::{CutKind, Special, TokenCut, TokenId, Tokenizer, Tokens};
 
 use crate::dialect::responses::{Kept, Shelf};
-use crate::replay::{Key, Place, Replay, Said, Trail};
+use crate::replay::{Key, Place, Replay, Said};
 use crate::tenant::Tenant;
 
 /// What one tenant may find.
@@ -53,85 +51,15 @@ impl<'a> Memory<'a> {
         says_the_same(&said, answer).then_some(said)
     }
 
-    fn at(&self, place: Place) -> Option<Arc<Said>> {
+    /// The turn that was said here.
+    pub(crate) fn at(&self, place: Place) -> Option<Arc<Said>> {
         let key = Key::Place(self.tenant, place);
         self.kept?.0.find(&key)
     }
-
-    /// Puts remembered turns into a prompt as they were sampled. `found` are those that are known
-    /// already, one for each assistant message.
-    pub(crate) fn restore(
-        &self,
-        tokens: Tokens,
-        messages: &[Message],
-        found: &[Option<Arc<Said>>],
-        tokenizer: &Tokenizer,
-    ) -> Tokens {
-        let answers = messages.iter().filter_map(|message| match message {
-            Message::Assistant(answer) => Some(answer),
-            _ => None,
-        });
-        let mut answers = answers.zip(found);
-        let mut out = Tokens::default();
-        let mut trail = Trail::default();
-        let (mut from, mut user_at) = (0, None);
-        for TokenCut { at, kind } in tokens.cuts.iter().copied() {
-            let part = &tokens.ids[from..at];
-            let opened = user_at.take();
-            match (kind, opened) {
-                (CutKind::Assistant, Some(before)) => {
-                    let Some((answer, found)) = answers.next() else {
-                        out.ids.extend_from_slice(part);
-                        break;
-                    };
-                    let said = found.clone().or_else(|| {
-                        let said = self.at(before)?;
-                        says_the_same(&said, answer).then_some(said)
-                    });
-                    let is_open = answer.ending == Ending::Open;
-                    match said.filter(|said| !is_open && fits(said, part, tokenizer)) {
-                        Some(said) => {
-                            out.ids.extend_from_slice(&part[..2]);
-                            out.ids.extend_from_slice(&said.ids);
-                            out.ids.extend(part.last());
-                        }
-                        None => out.ids.extend_from_slice(part),
-                    }
-                }
-                (CutKind::Assistant, None) => {
-                    answers.next();
-                    out.ids.extend_from_slice(part);
-                }
-                _ => out.ids.extend_from_slice(part),
-            }
-            from = at;
-            let at = out.ids.len();
-            if kind == CutKind::User {
-                user_at = Some(trail.up_to(&out.ids, at));
-            }
-            out.cuts.push(TokenCut { at, kind });
-        }
-        out.ids.extend_from_slice(&tokens.ids[from..]);
-        out
-    }
-}
-
-/// Whether a turn's tokens may stand for `part`: the opening, the answer, and EOS.
-fn fits(said: &Said, part: &[TokenId], tokenizer: &Tokenizer) -> bool {
-    let opening = match said.begin {
-        Begin::Reasoning => Special::ThinkBegin,
-        Begin::Text => Special::ThinkEnd,
-    };
-    let is =
-        |at: Option<&TokenId>, special| at.is_some() && at == tokenizer.special(special).as_ref();
-    part.len() >= 3
-        && is(part.first(), Special::Assistant)
-        && is(part.get(1), opening)
-        && is(part.last(), Special::Eos)
 }
 
 /// Whether the client sent back what was said.
-fn says_the_same(said: &Said, answer: &Answer) -> bool {
+pub(crate) fn says_the_same(said: &Said, answer: &Answer) -> bool {
     let same_call = |(own, given): (&ToolCall, &ToolCall)| {
         own.name == given.name && same_arguments(&own.arguments, &given.arguments)
     };

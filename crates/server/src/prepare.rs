@@ -2,7 +2,7 @@
 
 use ds4_engine::{Grammar, Request, Sampling, SamplingFields, Structure, end_of_turn};
 use ds4_prompt::chat::{Settings, ToolsPlace, render};
-use ds4_prompt::dsml::{Delivery, Reading, Tools};
+use ds4_prompt::dsml::{Begin, Delivery, Reading, Tools};
 use ds4_prompt::{AddedTokens, CutKind, Prompt, Segment, Special, TokenId, Tokenizer, Tokens};
 
 use crate::ask::{Ask, RawPrompt, Source};
@@ -12,34 +12,90 @@ use crate::grammar::{Masks, Shape};
 use crate::memory::Memory;
 use crate::model::Model;
 use crate::replay::Place;
+use crate::restore::{Rendered, Restored};
 use crate::script::Script;
 
 /// Everything about a turn that is known before it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Prepared {
-    pub(crate) ids: Vec<u32>,
-    pub(crate) cuts: Vec<u32>,
+    pub(crate) path: Path,
+    /// The one that goes on from reasoning which the other dropped.
+    pub(crate) alias: Option<Alias>,
     pub(crate) reading: Reading,
     pub(crate) structure: Structure,
     pub(crate) sampling: SamplingFields,
     pub(crate) budget: u32,
     pub(crate) stop_tokens: Vec<u32>,
-    /// Where the answer can be found again; none if it continues a text of its own.
-    pub(crate) place: Option<Place>,
     /// The rendered text, for whoever traces.
     pub(crate) text: String,
     script: Option<Script>,
     shape: Option<Shape>,
 }
 
+/// A prompt in tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) cuts: Vec<u32>,
+    /// Where the answer can be found again; none if it continues a text of its own.
+    pub(crate) place: Option<Place>,
+}
+
+/// The same conversation with the reasoning of earlier turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Alias {
+    pub(crate) path: Path,
+    /// Tokens of it that must have been computed. What has to be read again is read without.
+    pub(crate) live: u32,
+}
+
+/// Which of its two prompts a request goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Way {
+    #[default]
+    Exact,
+    Alias,
+}
+
+impl Path {
+    fn new(tokens: Tokens, source: &Source) -> Self {
+        let place = match source {
+            Source::Chat { goes_on: false, .. } => {
+                let mut cuts = tokens.cuts.iter().rev();
+                let last = cuts.find(|cut| cut.kind == CutKind::User);
+                last.map(|cut| Place::after(&tokens.ids[..cut.at]))
+            }
+            _ => None,
+        };
+        Self {
+            cuts: tokens.cuts.iter().map(|cut| cut.at as u32).collect(),
+            ids: tokens.ids.into_iter().map(|TokenId(id)| id).collect(),
+            place,
+        }
+    }
+}
+
 impl Prepared {
+    /// The prompt of a way.
+    pub(crate) fn path(&self, way: Way) -> &Path {
+        match (way, &self.alias) {
+            (Way::Alias, Some(alias)) => &alias.path,
+            _ => &self.path,
+        }
+    }
+
     /// The same, held to a shape.
     pub(crate) fn shaped(self, shape: Option<Shape>) -> Self {
         Self { shape, ..self }
     }
 
     /// The request for one of several answers.
-    pub(crate) fn request(&self, choice: u32, tokenizer: &Tokenizer) -> Result<Request, ApiError> {
+    pub(crate) fn request(
+        &self,
+        way: Way,
+        choice: u32,
+        tokenizer: &Tokenizer,
+    ) -> Result<Request, ApiError> {
         let mut fields = self.sampling.clone();
         fields.seed = fields.seed.wrapping_add(u64::from(choice));
         let script = self.script.as_ref();
@@ -53,13 +109,14 @@ impl Prepared {
                 Some(Box::new(masks) as Box<dyn Grammar>)
             }
         };
+        let path = self.path(way);
         Ok(Request {
             grammar,
-            cuts: self.cuts.clone(),
+            cuts: path.cuts.clone(),
             stop_tokens: self.stop_tokens.clone(),
             reading: Some(self.reading.clone()),
             structure: self.structure,
-            ..Request::tokens(self.ids.clone(), self.budget, check(fields)?)
+            ..Request::tokens(path.ids.clone(), self.budget, check(fields)?)
         })
     }
 }
@@ -71,7 +128,7 @@ pub(crate) fn count(
     ask: &Ask,
     memory: Memory<'_>,
 ) -> Result<usize, ApiError> {
-    Ok(encode(model, config, ask, memory)?.0.ids.len())
+    Ok(encode(model, config, ask, memory)?.0.tokens.ids.len())
 }
 
 /// Renders and checks.
@@ -84,14 +141,14 @@ pub(crate) fn prepare(
     ask: &Ask,
     memory: Memory<'_>,
 ) -> Result<Prepared, ApiError> {
-    let (tokens, text) = encode(model, config, ask, memory)?;
+    let (Restored { tokens, alias }, text) = encode(model, config, ask, memory)?;
     let tokenizer = model.tokenizer();
     let (prompt, context) = (tokens.ids.len(), model.engine().context());
     if prompt >= context {
         return Err(ApiError::context(prompt, context));
     }
     let mut sampling = ask.sampling.clone();
-    if config.official_sampling && ask.begin() == ds4_prompt::dsml::Begin::Reasoning {
+    if config.official_sampling && ask.begin() == Begin::Reasoning {
         sampling = SamplingFields {
             seed: sampling.seed,
             report: sampling.report,
@@ -115,20 +172,17 @@ pub(crate) fn prepare(
         (Source::Chat { .. }, false) => (Tools::Active, Structure::Greedy),
         _ => (Tools::Inactive, Structure::Sampled),
     };
-    let place = match &ask.source {
-        Source::Chat { goes_on: false, .. } => {
-            let last = tokens
-                .cuts
-                .iter()
-                .rev()
-                .find(|cut| cut.kind == CutKind::User);
-            last.map(|cut| Place::after(&tokens.ids[..cut.at]))
-        }
-        _ => None,
-    };
+    let budget = ask.budget.or(config.tokens).unwrap_or(u32::MAX);
+    // The reasoning must not take the room of the answer.
+    let wanted = ((context - prompt) / 2).min(budget as usize);
+    let alias = alias.filter(|alias| alias.tokens.ids.len() + wanted < context);
+    let alias = alias.map(|alias| Alias {
+        path: Path::new(alias.tokens, &ask.source),
+        live: alias.live as u32,
+    });
     Ok(Prepared {
-        cuts: tokens.cuts.iter().map(|cut| cut.at as u32).collect(),
-        ids: tokens.ids.into_iter().map(|TokenId(id)| id).collect(),
+        path: Path::new(tokens, &ask.source),
+        alias,
         reading: Reading {
             begin: ask.begin(),
             tools,
@@ -140,9 +194,8 @@ pub(crate) fn prepare(
         },
         structure,
         sampling,
-        budget: ask.budget.or(config.tokens).unwrap_or(u32::MAX),
+        budget,
         stop_tokens: end_of_turn(tokenizer),
-        place,
         text,
         script: config.script.clone(),
         shape: None,
@@ -154,7 +207,7 @@ fn encode(
     config: &Config,
     ask: &Ask,
     memory: Memory<'_>,
-) -> Result<(Tokens, String), ApiError> {
+) -> Result<(Restored, String), ApiError> {
     let tokenizer = model.tokenizer();
     let policy = match config.added_tokens_in_data {
         true => AddedTokens::AsToken,
@@ -165,11 +218,21 @@ fn encode(
             messages, found, ..
         } => {
             let prompt = prompt_of(model.generation(), config, ask)?;
-            let tokens = prompt.encode(tokenizer, policy);
-            let tokens = memory.restore(tokens, messages, found, tokenizer);
-            Ok((tokens, prompt.text().to_owned()))
+            let rendered = Rendered {
+                tokens: prompt.encode(tokenizer, policy),
+                messages,
+                found,
+            };
+            // Whoever turned thinking off wants none of it.
+            let has_alias = ask.begin() == Begin::Reasoning;
+            let restored = rendered.restore(memory, tokenizer, has_alias);
+            Ok((restored, prompt.text().to_owned()))
         }
-        Source::Raw { prompt, suffix } => raw(tokenizer, model, policy, prompt, suffix.as_deref()),
+        Source::Raw { prompt, suffix } => {
+            let (tokens, text) = raw(tokenizer, model, policy, prompt, suffix.as_deref())?;
+            let alias = None;
+            Ok((Restored { tokens, alias }, text))
+        }
     }
 }
 

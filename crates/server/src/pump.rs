@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::error::ApiError;
 use crate::model::Model;
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, Way};
 use crate::refusal::of_engine;
 use crate::sessions;
 use crate::tenant::Tenant;
@@ -21,8 +21,8 @@ use crate::tenant::Tenant;
 /// What comes over the bridge.
 #[derive(Debug)]
 pub(crate) enum Beat {
-    /// The session is there, with this many tokens of the prompt computed.
-    Begun { cached: u32 },
+    /// The session is there, with this many tokens of one of the prompts computed.
+    Begun { cached: u32, way: Way },
     /// Outputs of one of the answers, in order.
     Outputs { choice: u32, outputs: Vec<Output> },
     /// The engine refused.
@@ -118,15 +118,17 @@ fn run(
     stop: &Stop,
 ) -> Result<(), ApiError> {
     let engine_says = |error: EngineError| of_engine(&error);
-    let session = sessions::resume(model.engine(), tenant, &prepared.ids).map_err(engine_says)?;
+    let resumed = sessions::resume(model.engine(), tenant, prepared);
+    let (session, way) = resumed.map_err(engine_says)?;
     let begun = Beat::Begun {
         cached: session.cached(),
+        way,
     };
     if sender.blocking_send(begun).is_err() {
         return Ok(());
     }
     for choice in 0..choices {
-        let request = prepared.request(choice, model.tokenizer())?;
+        let request = prepared.request(way, choice, model.tokenizer())?;
         let mut generation = session.generate(request).map_err(engine_says)?;
         stop.covers(&generation);
         if !carry(&mut generation, choice, sender, stop) {

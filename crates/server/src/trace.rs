@@ -14,7 +14,7 @@ use crate::answer::Answer;
 use crate::error::{ApiError, Family};
 use crate::ids;
 use crate::model::Model;
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, Way};
 use crate::{clock, tenant::Tenant};
 
 /// A folder of traces.
@@ -29,6 +29,7 @@ pub(crate) struct Traced<'a> {
     /// The body, as it came.
     pub(crate) body: &'a str,
     pub(crate) prepared: &'a Prepared,
+    pub(crate) way: Way,
     pub(crate) answers: Result<&'a [Answer], &'a ApiError>,
 }
 
@@ -63,14 +64,16 @@ impl Traces {
 
 fn tell(traced: &Traced<'_>) -> Value {
     let body = serde_json::from_str(traced.body);
+    let path = traced.prepared.path(traced.way);
     let mut told = json!({
         "time": clock::rfc3339(clock::seconds()),
         "path": traced.path,
         "tenant": traced.tenant.label(),
         "request": body.unwrap_or_else(|_| Value::from(traced.body)),
         "prompt": traced.prepared.text,
-        "prompt_tokens": traced.prepared.ids,
-        "cuts": traced.prepared.cuts,
+        "keeps_reasoning": traced.way == Way::Alias,
+        "prompt_tokens": path.ids,
+        "cuts": path.cuts,
     });
     match traced.answers {
         Ok(answers) => {

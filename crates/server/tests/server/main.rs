@@ -19,3 +19,4 @@ mod restart;
 mod rig;
 mod sdk;
 mod shapes;
+mod thoughts;
