@@ -2,11 +2,14 @@
 //!
 //! `top_k`, `top_p` and `min_p` all keep a prefix of the candidates in order of [`Rank`], so a cut
 //! is one rank: the last one kept. It is found by selection, which splits the candidates around a
-//! middle rank and goes on in one half: linear in the vocabulary however flat the distribution is.
+//! middle rank and goes on in one half: linear in their number however flat the distribution is.
 
 use std::cmp::Ordering;
 
-/// A candidate: its logit (after temperature, so that probability is its exponential) and its id.
+use super::weight::exp;
+
+/// A candidate: its logit (after temperature and relative to the best, so that its weight is its
+/// exponential) and its id.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rank {
     pub(super) logit: f32,
@@ -27,9 +30,9 @@ impl Rank {
         self.order(last) != Ordering::Greater
     }
 
-    /// Its probability relative to a candidate whose logit is `max`.
-    pub(super) fn weight(&self, max: f32) -> f64 {
-        f64::from((self.logit - max).exp())
+    /// Its probability relative to the best.
+    pub(super) fn weight(&self) -> f64 {
+        f64::from(exp(self.logit))
     }
 }
 
@@ -41,10 +44,10 @@ pub(super) fn top_k(ranks: &mut Vec<Rank>, k: usize) {
     }
 }
 
-/// Leaves those at least `min_p` times as likely as the best, whose logit is `max`.
-pub(super) fn min_p(ranks: &mut Vec<Rank>, min_p: f32, max: f32) {
+/// Leaves those at least `min_p` times as likely as the best.
+pub(super) fn min_p(ranks: &mut Vec<Rank>, min_p: f32) {
     if min_p > 0.0 {
-        let least = max + min_p.ln();
+        let least = min_p.ln();
         ranks.retain(|rank| rank.logit >= least);
     }
 }
@@ -54,9 +57,8 @@ pub(super) fn min_p(ranks: &mut Vec<Rank>, min_p: f32, max: f32) {
 /// Summation follows the selection, whose pivots may differ between releases of the standard
 /// library: a cut that falls on the last bit of a float sum is not promised to stay where it is. On
 /// one build it is the same every time.
-pub(super) fn top_mass(ranks: &mut Vec<Rank>, mass: f64, max: f32) {
-    let mut kept = 0;
-    let mut missing = mass;
+pub(super) fn top_mass(ranks: &mut Vec<Rank>, mass: f64) {
+    let (mut kept, mut missing) = (0, mass);
     let mut end = ranks.len();
     // Everything before `kept` stays, everything from `end` on goes; in between the cut is looked
     // for.
@@ -66,7 +68,7 @@ pub(super) fn top_mass(ranks: &mut Vec<Rank>, mass: f64, max: f32) {
         if half < open.len() {
             open.select_nth_unstable_by(half - 1, Rank::order);
         }
-        let weight: f64 = open[..half].iter().map(|rank| rank.weight(max)).sum();
+        let weight: f64 = open[..half].iter().map(|rank| rank.weight()).sum();
         if weight < missing {
             missing -= weight;
             kept += half;

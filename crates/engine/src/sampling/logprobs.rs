@@ -2,6 +2,8 @@
 
 use super::MAX_TOP_LOGPROBS;
 use super::cut::{self, Rank};
+use super::survey::Survey;
+use super::weight::Scale;
 
 /// A token and its log-probability.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -41,36 +43,35 @@ impl Default for TopLogprobs {
     }
 }
 
-/// `ln sum e^logit`, in one pass for the maximum and one for the sum. Logits that are no number
-/// count as minus infinity.
-pub(crate) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if max == f32::NEG_INFINITY {
-        return f64::NEG_INFINITY;
-    }
-    let weights = logits.iter().map(|logit| f64::from((logit - max).exp()));
-    let sum: f64 = weights.filter(|weight| !weight.is_nan()).sum();
-    f64::from(max) + sum.ln()
+/// `ln sum e^logit`, in one pass for the maximum, which `survey` has from then on, and one for the
+/// sum. Logits that are no number count as minus infinity.
+pub(super) fn log_sum_exp(logits: &[f32], survey: &mut Survey) -> f64 {
+    survey.look(logits).map_or(f64::NEG_INFINITY, |best| {
+        let sum = survey.weigh(logits, Scale::new(best.logit, 1.0));
+        f64::from(best.logit) + sum.ln()
+    })
 }
 
 /// Log-probability of one token.
-pub(crate) fn logprob_of(logits: &[f32], log_sum: f64, token: u32) -> f32 {
+pub(super) fn logprob_of(logits: &[f32], log_sum: f64, token: u32) -> f32 {
     (f64::from(logits[token as usize]) - log_sum) as f32
 }
 
-/// The `count` likeliest tokens. `work` is room for candidates.
-pub(crate) fn top(logits: &[f32], log_sum: f64, count: usize, work: &mut Vec<Rank>) -> TopLogprobs {
+/// The `count` likeliest tokens, after `survey` has looked. `work` is room for candidates.
+pub(super) fn top(
+    logits: &[f32],
+    log_sum: f64,
+    count: usize,
+    survey: &mut Survey,
+    work: &mut Vec<Rank>,
+) -> TopLogprobs {
     let count = count.min(MAX_TOP_LOGPROBS);
     let mut out = TopLogprobs::EMPTY;
     if count == 0 {
         return out;
     }
-    work.clear();
-    let ranks = logits
-        .iter()
-        .zip(0..)
-        .map(|(&logit, id)| Rank { logit, id });
-    work.extend(ranks.filter(|rank| !rank.logit.is_nan()));
+    let least = survey.reached_by(count);
+    survey.reaching(logits, least, |logit| logit, work);
     cut::top_k(work, count);
     work.sort_unstable_by(Rank::order);
     for (item, rank) in out.items.iter_mut().zip(&*work) {

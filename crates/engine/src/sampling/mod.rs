@@ -22,6 +22,9 @@ mod logprobs;
 mod mask;
 mod rng;
 mod sampler;
+mod survey;
+mod urn;
+mod weight;
 
 #[cfg(test)]
 mod naive;

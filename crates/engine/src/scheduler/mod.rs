@@ -13,13 +13,15 @@
 //! | `capture.rs`, `arrival.rs` | snapshots on their way out, and in |
 //! | `admission.rs` | who may begin |
 //! | `reclaim.rs` | idle sessions make room |
-//! | `step.rs` | which rows are computed, and who gets their logits |
+//! | `step.rs` | which rows are computed |
+//! | `delivery.rs` | who gets their logits, all at the same time |
 //! | `run.rs` | one generation, from the line to its last token |
 //! | `pace.rs` | how many rows of prompts keep the time between tokens |
 
 mod admission;
 mod arrival;
 mod capture;
+mod delivery;
 mod pace;
 mod reclaim;
 mod run;
@@ -39,6 +41,7 @@ use ds4_prompt::Tokenizer;
 
 use self::arrival::Arrival;
 use self::capture::Capture;
+use self::delivery::Delivery;
 use self::pace::Pace;
 use self::run::Run;
 use self::step::Pick;
@@ -89,6 +92,7 @@ pub(crate) struct Scheduler {
     plan: Plan,
     picks: Vec<Pick>,
     pace: Pace,
+    delivery: Delivery,
 }
 
 impl Scheduler {
@@ -116,6 +120,7 @@ impl Scheduler {
             turn: 0,
             plan: Plan::new(),
             picks: Vec::new(),
+            delivery: Delivery::default(),
         }
     }
 

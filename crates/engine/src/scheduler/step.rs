@@ -1,6 +1,5 @@
 //! One step: choosing its rows, computing them, handing out the logits.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use ds4_model::Outputs;
@@ -20,10 +19,10 @@ const SPARSE: u32 = 8;
 
 /// A session's rows in the step being made.
 pub(super) struct Pick {
-    session: SessionId,
-    rows: u32,
-    outputs: Outputs,
-    end: Option<FinishReason>,
+    pub(super) session: SessionId,
+    pub(super) rows: u32,
+    pub(super) outputs: Outputs,
+    pub(super) end: Option<FinishReason>,
 }
 
 impl Scheduler {
@@ -41,13 +40,9 @@ impl Scheduler {
             match self.machine.step(&self.plan) {
                 Ok(logits) => {
                     let vocab = self.limits.vocab;
-                    deliver(
-                        &mut self.picks,
-                        &mut self.sessions,
-                        logits,
-                        vocab,
-                        self.turn,
-                    );
+                    let (picks, sessions) = (&mut self.picks, &mut self.sessions);
+                    self.delivery
+                        .deliver(picks, sessions, logits, vocab, self.turn);
                 }
                 Err(error) => self.fail(&error),
             }
@@ -185,33 +180,5 @@ impl Scheduler {
         timeline.keep(reason, &mut *self.machine)?;
         self.prefixes.publish(timeline, reason, &mut self.pages);
         Ok(())
-    }
-}
-
-/// Hands every session the logits of its rows.
-fn deliver(
-    picks: &mut [Pick],
-    sessions: &mut BTreeMap<SessionId, Entry>,
-    mut logits: &[f32],
-    vocab: usize,
-    turn: u64,
-) {
-    // What could not be planned has an end already and no rows in the step.
-    for pick in picks.iter_mut().filter(|pick| pick.end.is_none()) {
-        let count = match pick.outputs {
-            Outputs::None => 0,
-            Outputs::Last => 1,
-            Outputs::All => pick.rows as usize,
-        };
-        let (own, rest) = logits.split_at(count * vocab);
-        logits = rest;
-        let Some(entry) = sessions.get_mut(&pick.session) else {
-            continue;
-        };
-        entry.used = turn;
-        entry.timeline.advance(pick.rows);
-        if let Some(run) = &mut entry.run {
-            pick.end = run.take(&mut entry.timeline, pick.rows, own, vocab);
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ds4_cpu::Options as CpuOptions;
-use ds4_engine::{Engine, Options};
+use ds4_engine::{Engine, Options, Request, Sampling, SamplingFields};
 use ds4_gguf::Gguf;
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::laws::{
     LENGTH, Logits, act, check_argmax, check_at_once, check_close, conversation, cuts, run_on,
 };
 use crate::rig::{
-    MODEL, engine, engine_of, engine_with, exact, greedy_tokens, machine_of, noise, options,
+    MODEL, Made, engine, engine_of, engine_with, exact, greedy_tokens, machine_of, noise, options,
     packed, plain,
 };
 
@@ -117,6 +117,39 @@ fn cold_warm_and_restored_are_the_same_bits() {
 #[test]
 fn two_generations_at_once_are_what_each_is_alone() {
     check_at_once(engine);
+}
+
+/// So many that they choose at the same time, each with draws and cuts of its own.
+#[test]
+fn sessions_that_choose_at_once_draw_what_each_draws_alone() {
+    let room = CpuOptions {
+        slots: 8,
+        pages: 64,
+        ..exact()
+    };
+    let request = |seed: u64| {
+        let fields = SamplingFields {
+            temperature: 1.5,
+            top_p: if seed < 4 { 1.0 } else { 0.9 },
+            min_p: 0.001 * (seed % 3) as f32,
+            seed,
+            ..SamplingFields::default()
+        };
+        let sampling = Sampling::new(fields).unwrap();
+        Request::tokens(noise(40 + seed % 3, 20), 40, sampling)
+    };
+    let shared = engine_with(room.clone(), options());
+    let sessions = [(); 8].map(|()| shared.session().unwrap());
+    let generations: Vec<_> = (0..)
+        .zip(&sessions)
+        .map(|(seed, session)| session.generate(request(seed)).unwrap())
+        .collect();
+    for (seed, generation) in (0..).zip(generations) {
+        let alone = engine_with(room.clone(), options()).session().unwrap();
+        let alone = Made::collect(alone.generate(request(seed)).unwrap());
+        assert_eq!(alone.tokens.len(), 40);
+        assert_eq!(Made::collect(generation).tokens, alone.tokens, "{seed}");
+    }
 }
 
 #[test]
