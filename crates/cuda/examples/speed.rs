@@ -1,9 +1,10 @@
 //! Prefill and decode of a full-size synthetic model on a card, in tokens a second.
 //!
-//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile] [decode]]]`: the Flash
-//! shape with weights of noise, which are made in memory; all layers but LAYERS (default 2) share
-//! theirs, and each has its own copy on the card. With `profile` it also says in which kernels the
-//! time goes; with `decode` it measures one session that writes, and nothing else.
+//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile] [decode|prefill]]]`: the
+//! Flash shape with weights of noise, which are made in memory; all layers but LAYERS (default 2)
+//! share theirs, and each has its own copy on the card. With `profile` it also says in which kernels
+//! the time goes; with `decode` it measures one session that writes, and nothing else; with `prefill`
+//! only prompts, in steps of two sizes.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,11 +23,14 @@ use ds4_truth::{Rig, check};
 /// Rows of a step of prefill.
 const CHUNK: usize = 2048;
 
+/// Rows of a longer one.
+const LONG_CHUNK: usize = 4096;
+
 /// Contexts at which decoding is timed, in tokens.
 const CONTEXTS: [usize; 4] = [2 << 10, 32 << 10, 64 << 10, 512 << 10];
 
 /// Tokens that the first session has room for.
-const MOST: usize = CONTEXTS[CONTEXTS.len() - 1] + 4 * CHUNK;
+const MOST: usize = CONTEXTS[CONTEXTS.len() - 1] + 4 * LONG_CHUNK;
 
 /// Sessions that decode together, most of all.
 const SESSIONS: u32 = 64;
@@ -39,7 +43,7 @@ fn main() {
         .map_or(Recipe::Q2, |name| Recipe::named(&name).unwrap());
     let more: Vec<String> = args.collect();
     let asked = |what: &str| more.iter().any(|word| word == what);
-    let (profile, alone) = (asked("profile"), asked("decode"));
+    let (profile, alone, prompts) = (asked("profile"), asked("decode"), asked("prefill"));
     let from = Instant::now();
     let synthetic = Synthetic {
         contents: Contents::Noise { share: Some(own) },
@@ -50,7 +54,7 @@ fn main() {
 
     let options = Options {
         pages: MOST / PAGE_TOKENS + (CHUNK / PAGE_TOKENS + 1) * SESSIONS as usize,
-        max_rows: CHUNK,
+        max_rows: if prompts { LONG_CHUNK } else { CHUNK },
         max_outputs: SESSIONS as usize,
         slots: 1 + SESSIONS as usize,
         ..Options::default()
@@ -69,29 +73,53 @@ fn main() {
     let mut rig = Rig::new(cuda, &shape, loaded);
     let prompt = synthetic::prompt(shape.vocab, 16 * CHUNK, 3);
     rig.reserve(0, MOST);
+    if prompts {
+        return prefill_alone(&mut rig, &prompt, profile);
+    }
 
-    prefill(&mut rig, 0, CHUNK, &prompt, "first");
+    prefill(&mut rig, 0, (CHUNK, 1), &prompt, "first");
     decode(&mut rig, CONTEXTS[0], &prompt, profile);
     if !alone {
-        prefill(&mut rig, CHUNK, 8 << 10, &prompt, "again");
+        prefill(&mut rig, CHUNK, (CHUNK, 3), &prompt, "again");
     }
     if profile && !alone {
         measured(&mut rig, "prefill at 8k", |rig| {
-            prefill(rig, 8 << 10, (8 << 10) + CHUNK, &prompt, "measured");
+            prefill(rig, 8 << 10, (CHUNK, 1), &prompt, "measured");
         });
     }
     for context in &CONTEXTS[1..] {
-        // What the first tokens left stands for what these would have left.
-        for page in CHUNK / PAGE_TOKENS..(context + 2 * CHUNK) / PAGE_TOKENS {
-            let from = (page % (CHUNK / PAGE_TOKENS)) as u32;
-            rig.backend.copy_page(from, page as u32).unwrap();
-        }
+        copy_begin(&mut rig, context + 2 * CHUNK);
         let until = context + CHUNK;
-        prefill(&mut rig, *context, until, &prompt, "again");
+        prefill(&mut rig, *context, (CHUNK, 1), &prompt, "again");
         decode(&mut rig, until, &prompt, profile && *context != 32 << 10);
     }
     if !alone {
         together(&mut rig, &prompt, profile);
+    }
+}
+
+/// What the first tokens left stands for what those up to `until` would have left.
+fn copy_begin(rig: &mut Rig<Cuda>, until: usize) {
+    for page in CHUNK / PAGE_TOKENS..until / PAGE_TOKENS {
+        let from = (page % (CHUNK / PAGE_TOKENS)) as u32;
+        rig.backend.copy_page(from, page as u32).unwrap();
+    }
+}
+
+/// Steps of two sizes behind contexts of several lengths.
+fn prefill_alone(rig: &mut Rig<Cuda>, prompt: &[u32], profile: bool) {
+    prefill(rig, 0, (CHUNK, 1), prompt, "first");
+    copy_begin(rig, MOST);
+    for context in [2 << 10, 8 << 10, 64 << 10, 512 << 10] {
+        for chunk in [CHUNK, LONG_CHUNK] {
+            prefill(rig, context, (chunk, 1), prompt, "warming");
+            prefill(rig, context, (chunk, 3), prompt, "again");
+            if profile {
+                measured(rig, "this step", |rig| {
+                    prefill(rig, context, (chunk, 1), prompt, "measured");
+                });
+            }
+        }
     }
 }
 
@@ -112,17 +140,24 @@ fn measured(rig: &mut Rig<Cuda>, what: &str, run: impl FnOnce(&mut Rig<Cuda>)) {
     }
 }
 
-/// One prompt, in steps.
-fn prefill(rig: &mut Rig<Cuda>, first: usize, until: usize, prompt: &[u32], what: &str) {
+/// One prompt from position `first` on, in steps: rows of each, and how many.
+fn prefill(
+    rig: &mut Rig<Cuda>,
+    first: usize,
+    (chunk, steps): (usize, usize),
+    prompt: &[u32],
+    what: &str,
+) {
     let from = Instant::now();
-    for at in (first..until).step_by(CHUNK) {
-        let start = at % (15 * CHUNK);
-        let part = &prompt[start..start + CHUNK];
+    let until = first + chunk * steps;
+    for at in (first..until).step_by(chunk) {
+        let start = at % (prompt.len() - chunk);
+        let part = &prompt[start..start + chunk];
         let logits = rig.step(&[(0, at as u32, part, Outputs::Last)]);
         assert!(logits[0].iter().all(|l| l.is_finite()));
     }
     println!(
-        "prefill {first}..{until} ({what}): {:.0} t/s",
+        "prefill {first}..{until} by {chunk} ({what}): {:.0} t/s",
         (until - first) as f64 / from.elapsed().as_secs_f64()
     );
 }
