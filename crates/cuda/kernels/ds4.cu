@@ -17,4 +17,5 @@
 #include "step.cu"
 #include "enter_tiles.cu"
 #include "score_tiles.cu"
+#include "score_many.cu"
 #include "attend_tiles.cu"

@@ -209,6 +209,17 @@ __device__ inline void copy8(void *shared, const void *from) {
                      (uint32_t)__cvta_generic_to_shared(shared)),
                  "l"(from));
 }
+// Zeros instead, where there is nothing to copy.
+__device__ inline void copy16_or_none(void *shared, const void *from, bool there) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                     (uint32_t)__cvta_generic_to_shared(shared)),
+                 "l"(from), "r"(there ? 16 : 0));
+}
+__device__ inline void copy4_or_none(void *shared, const void *from, bool there) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(
+                     (uint32_t)__cvta_generic_to_shared(shared)),
+                 "l"(from), "r"(there ? 4 : 0));
+}
 __device__ inline void copies_end() { asm volatile("cp.async.commit_group;"); }
 // Waits for all groups of copies but the last N.
 template <int N>

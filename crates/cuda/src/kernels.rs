@@ -106,6 +106,7 @@ kernels!(
     to_codes,
     hyper_enter_tiles,
     score_tiles,
+    score_many,
     attend_tiles,
     narrow_1,
     narrow_2,

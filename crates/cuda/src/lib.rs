@@ -139,6 +139,7 @@ impl Cuda {
         let kernels = Kernels::new(&device)?;
         let query_bytes = (shape.index_heads * shape.index_width * 4) as u32;
         device.allow_shared(kernels.index_score, query_bytes)?;
+        device.allow_shared(kernels.score_many, ops::index::SCORE_SHARED)?;
         device.allow_shared(kernels.gather_picks, 64 * shape.experts as u32)?;
         if product::ATTEND_SHARED <= device.shared() {
             device.allow_shared(kernels.attend_tiles, product::ATTEND_SHARED)?;

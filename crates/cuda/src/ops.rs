@@ -3,7 +3,7 @@
 
 mod attention;
 mod compression;
-mod index;
+pub(crate) mod index;
 mod streams;
 
 use std::cell::Cell;

@@ -7,8 +7,14 @@ use crate::buffer::Halved;
 use crate::kernels::SOME;
 use crate::{Arithmetic, Buffer, Cuda, Picks};
 
-/// Index rows that a block of `select.cu` scores.
+/// Index rows that a block of `select.cu` or `score_tiles.cu` scores.
 const SCORE_THREADS: usize = 128;
+
+/// Index rows that a block of `score_many.cu` scores, for how many rows of the plan, and the shared
+/// memory that it takes.
+const MANY_KEYS: usize = 256;
+const SCORED_TOGETHER: u32 = 32;
+pub(crate) const SCORE_SHARED: u32 = 4 * (64 * 256 + 64 * 4);
 
 impl Cuda {
     /// The best compressed rows of each row of the plan.
@@ -35,7 +41,8 @@ impl Cuda {
         let heads = self.shape.index_heads as u32;
         let (rows, scores) = (self.work.rows.ptr(), self.work.scores.ptr());
         // Rows of one session share index rows; few rows are of many sessions.
-        let tokens: u32 = if self.plan.len() <= SOME { 1 } else { 16 };
+        let many = self.plan.len() > SOME;
+        let tokens: u32 = if many { SCORED_TOGETHER } else { 1 };
         let half = if self.options.arithmetic == Arithmetic::Half {
             Some(self.half(q, Halved::Plain)?)
         } else {
@@ -44,17 +51,20 @@ impl Cuda {
         for first in (0..self.plan.len()).step_by(at_once) {
             let count = at_once.min(self.plan.len() - first) as u32;
             let first = first as u32;
-            let blocks = if most > keep {
-                most.div_ceil(SCORE_THREADS) as u32
-            } else {
-                0
+            let blocks = |keys: usize| match most > keep {
+                true => most.div_ceil(keys) as u32,
+                false => 0,
             };
             if let Some(half) = half {
+                let (kernel, keys, shared) = match many {
+                    true => (self.kernels.score_many, MANY_KEYS, SCORE_SHARED),
+                    false => (self.kernels.score_tiles, SCORE_THREADS, 0),
+                };
                 self.device.launch(
-                    self.kernels.score_tiles,
-                    [blocks, count.div_ceil(tokens), 1],
-                    [256, 1],
-                    0,
+                    kernel,
+                    [blocks(keys), count.div_ceil(tokens), 1],
+                    [2 * keys as u32, 1],
+                    shared,
                     &[
                         &scores,
                         &half,
@@ -73,7 +83,7 @@ impl Cuda {
             } else {
                 self.device.launch(
                     self.kernels.index_score,
-                    [blocks, count, 1],
+                    [blocks(SCORE_THREADS), count, 1],
                     [SCORE_THREADS as u32, 1],
                     heads * self.shape.index_width as u32 * 4,
                     &[
