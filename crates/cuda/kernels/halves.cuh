@@ -46,9 +46,16 @@ struct Raw {
     static constexpr bool AHEAD = false; // too large to hold twice
     uint4 v[sizeof(Group) / 16];
     __device__ void load(const Weight &w, uint64_t group) {
-        for (int i = 0; i < sizeof(Group) / 16; i++)
-            v[i] = load16(w.body + group * sizeof(Group) + 16 * i);
+        for (int i = 0; i < 4; i++)
+            load_quarter(w, group, i);
     }
+    // What `at` needs for 2 i and 2 i + 1.
+    __device__ void load_quarter(const Weight &w, uint64_t group, int i) {
+        constexpr int EACH = sizeof(Group) / 64;
+        for (int k = EACH * i; k < EACH * (i + 1); k++)
+            v[k] = load16(w.body + group * sizeof(Group) + 16 * k);
+    }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *) const {
         return rounded(((const Group *)this)->at(c));
     }
@@ -60,8 +67,12 @@ struct Raw<F16> {
     uint4 v[4];
     __device__ void load(const Weight &w, uint64_t group) {
         for (int i = 0; i < 4; i++)
-            v[i] = load16(w.body + group * 64 + 16 * i);
+            load_quarter(w, group, i);
     }
+    __device__ void load_quarter(const Weight &w, uint64_t group, int i) {
+        v[i] = load16(w.body + group * 64 + 16 * i);
+    }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *) const {
         return make_uint2(word(v[c / 2], c % 2 * 2), word(v[c / 2], c % 2 * 2 + 1));
     }
@@ -77,6 +88,7 @@ struct Raw<Q8_0> {
         v[1] = load16(w.body + group * 32 + 16);
         d = __ldg((const uint16_t *)w.head + group);
     }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *) const {
         uint32_t q = word(v[c / 4], c % 4) ^ 0x80808080;
         __half2 scale = pair(d | d << 16), middle = pair(0x64806480);
@@ -101,6 +113,7 @@ struct Raw<Q2_K> {
         units = __ldg((const uint32_t *)(head + 16));
         shift = 2 * (s % 4);
     }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *) const {
         float2 unit = __half22float2(pair(units));
         uint32_t both = scales >> (8 * (c / 4));
@@ -125,6 +138,7 @@ struct Raw<Q4_K> {
         v[1] = load16(codes + 16);
         head = load16(w.head + block * 16);
     }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *) const {
         float2 unit = __half22float2(pair(head.x));
         // Words y, z, w hold bytes s[0..4], s[4..8], s[8..12].
@@ -140,7 +154,7 @@ struct Raw<Q4_K> {
     }
 };
 
-// `grid` may be a copy in shared memory.
+// `grid` may lie in shared memory, each entry COPIES times.
 template <>
 struct Raw<IQ2_XXS> {
     static constexpr bool AHEAD = true;
@@ -151,10 +165,11 @@ struct Raw<IQ2_XXS> {
         head = __ldg((const uint2 *)w.head + group / 8);
         shift = group % 8 * 4;
     }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *grid) const {
         float multiple = (float)(2 * (head.y >> shift & 15) + 1);
         __half2 scale = __float2half2_rn(__uint_as_float(head.x) * multiple);
-        uint2 both = grid[v.x >> (8 * (c / 2)) & 255];
+        uint2 both = grid[(v.x >> (8 * (c / 2)) & 255) * COPIES];
         uint32_t m = c % 2 ? both.y : both.x, signs = v.y << c;
         // 1024 times a binary16 is one too, so that taking it off in the same step is exact.
         __half2 off = __hmul2(scale, __float2half2_rn(-1024.f));
@@ -175,6 +190,7 @@ struct Raw<MXFP4> {
         v = load16(w.body + group * 16);
         e = __ldg(w.head + group);
     }
+    template <int COPIES = 1>
     __device__ uint2 at(int c, const uint2 *) const {
         float half_scale = __uint_as_float(e < 2 ? 0x00200000u << e : (e - 1) << 23);
         float scale = half_scale * 32768.f;

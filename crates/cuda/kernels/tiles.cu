@@ -6,10 +6,16 @@
 // neighbours, which share a scale in every format. What tensor cores take for neighbours are then
 // values of four groups: activations come in that order, `turned`. On Hopper four warps multiply as
 // one and read the tokens from shared memory by themselves.
+//
+// A block of eight warps is as large as registers allow, because what limits large products is how
+// often their factors come from L2. Small ones take blocks of four warps and 64 tokens.
 #include "halves.cuh"
 #include "warpgroup.cuh"
 
-constexpr int WINDOW = 128, TILE_WARPS = 4, TILE_STAGES = 3;
+constexpr int WINDOW = 128, TILE_STAGES = 3, WIDE_TOKENS = 128;
+
+// Copies of a table that lanes look up, so that fewer of them meet in a bank.
+constexpr int TABLES = BY_WARPGROUP ? 8 : 1;
 
 // Where value `i` of a window stands when turned: lane q's j-th four are 2 q, 2 q + 1, 2 q + 8 and
 // 2 q + 9 of the j-th sixteen.
@@ -17,57 +23,53 @@ __host__ __device__ constexpr uint32_t turned(uint32_t i) {
     return i % 32 / 4 * 16 + i % 4 / 2 * 8 + i / 32 * 2 + i % 2;
 }
 
-// GATED: `w` and `up` are the two inward matrices of an expert, and what is stored is
-// swiglu(gate, up) times the pick's weight, as binary16.
-template <class Group, int TOKENS, bool GATED>
-__device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t n,
-                      uint32_t x_stride, uint32_t out_stride, const uint32_t *gather,
-                      uint32_t group_rows, const Tile *list, const uint32_t *list_count,
-                      uint32_t passes, const float *weight_of, float limit) {
+// `count` tokens from `start` on, of a tile's TOKENS. GATED: `w` and `up` are the two inward matrices
+// of an expert, and what is stored is swiglu(gate, up) times the pick's weight, as binary16.
+template <class Group, int TOKENS, int WARPS, bool GATED>
+__device__ inline void tiles(void *out, const __half *x, const Weight &w, const Weight &up,
+                             uint32_t start, uint32_t count, uint32_t slab, uint32_t x_stride,
+                             uint32_t out_stride, const uint32_t *gather, uint32_t group_rows,
+                             uint32_t passes, const float *weight_of, float limit) {
     extern __shared__ __align__(1024) uint8_t stages[];
-    __shared__ uint32_t token_row[TOKENS];
-    __shared__ uint2 grid[256];
-    constexpr int ROWS = TILE_WARPS * (GATED ? 16 : 32);
+    uint32_t *token_at = (uint32_t *)(stages + TILE_STAGES * TOKENS * 256);
+    uint2 *table = (uint2 *)(token_at + TOKENS);
+    constexpr int THREADS = 32 * WARPS, SIDES = WARPS / 4, STEP = THREADS / 16;
     uint32_t t = threadIdx.x, lane = t % 32, g = lane / 4, q = lane % 4, z = blockIdx.z;
-    uint32_t start = blockIdx.y * TOKENS, count;
-    uint64_t slab = 0;
-    if (list) {
-        if (blockIdx.y >= *list_count)
-            return;
-        Tile tile = list[blockIdx.y];
-        start = tile.start;
-        count = tile.count;
-        slab = (uint64_t)tile.expert * w.rows;
-    } else {
-        count = min(n - start, (uint32_t)TOKENS);
-    }
-    for (uint32_t i = t; i < TOKENS; i += 32 * TILE_WARPS) {
-        uint32_t token = start + min(i, count - 1);
-        token_row[i] = gather ? gather[token] : token;
-    }
+    // In units of sixteen bytes.
+    for (uint32_t i = t; i < count; i += THREADS)
+        token_at[i] = (gather ? gather[start + i] : start + i) * (x_stride / 8);
     if (IN_GRID<Group>)
-        for (uint32_t i = t; i < 256; i += 32 * TILE_WARPS)
-            grid[i] = w.grid[i];
+        for (uint32_t i = t; i < 256 * TABLES; i += THREADS)
+            table[i] = w.grid[i / TABLES];
+    table += lane % TABLES;
     uint32_t groups = w.cols / 32, windows = (w.cols + WINDOW - 1) / WINDOW;
     uint32_t all = windows * passes;
-    uint32_t first = blockIdx.x * ROWS + t / 32 * 16;
-    uint64_t row[4];
+    // A warp's sixteen rows, of both parts of its side's.
+    uint32_t first = (blockIdx.x * SIDES + t / 128) * (GATED ? 64 : 128) + t % 128 / 32 * 16;
+    uint32_t row[4];
 #pragma unroll
     for (int r = 0; r < 4; r++) {
         uint32_t at = first + g + 8 * (r % 2) + (GATED ? 0 : r / 2 * 64);
         row[r] = (slab + z * group_rows + min(at, group_rows - 1)) * groups;
     }
     __syncthreads();
+    const uint8_t *column = (const uint8_t *)x + (uint64_t)z * all * (2 * WINDOW) + t % 16 * 16;
+    uint32_t place = window_place<TOKENS>(t / 16, t % 16);
     auto fetch = [&](uint32_t window) {
-        uint8_t *stage = stages + window % TILE_STAGES * TOKENS * 256;
-        uint32_t chunk = t % 16, column = z * windows + window % windows;
-        column = (column * passes + window / windows) * WINDOW + chunk * 8;
-        for (uint32_t i = t / 16; i < TOKENS; i += 2 * TILE_WARPS)
-            copy16(stage + window_place<TOKENS>(i, chunk),
-                   x + (uint64_t)token_row[i] * x_stride + column);
+        uint8_t *stage = stages + window % TILE_STAGES * (TOKENS * 256) + place;
+        const uint8_t *from = column + window * (2 * WINDOW);
+#pragma unroll
+        for (int k = 0; k < TOKENS / STEP; k++)
+            if (t / 16 + k * STEP < count)
+                copy16(stage + k * (STEP * 128), from + token_at[t / 16 + k * STEP] * 16ull);
     };
+    // With two passes each window of activations is followed by what rounding left of it.
+    auto group_of = [&](uint32_t window) {
+        return min(min(window, all - 1) / passes * 4 + q, groups - 1);
+    };
+    Raw<Group> raw[4], next[Raw<Group>::AHEAD ? 4 : 1];
     auto load = [&](Raw<Group>(&raw)[4], uint32_t window) {
-        uint32_t group = min(window % windows * 4 + q, groups - 1);
+        uint32_t group = group_of(window);
 #pragma unroll
         for (int r = 0; r < 4; r++)
             raw[r].load(GATED && r >= 2 ? up : w, row[r] + group);
@@ -78,33 +80,41 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
             fetch(window);
         copies_end();
     }
-    Raw<Group> now[4], next[4];
-    if (Raw<Group>::AHEAD)
+    if constexpr (Raw<Group>::AHEAD)
         load(next, 0);
+    else
+        load(raw, 0);
     for (uint32_t window = 0; window < all; window++) {
-        copies_wait<TILE_STAGES - 2>();
-#if BY_WARPGROUP
-        copies_for_products();
-#endif
-        __syncthreads();
-        if (window + TILE_STAGES - 1 < all)
-            fetch(window + TILE_STAGES - 1);
-        copies_end();
-        if (Raw<Group>::AHEAD) {
+        const uint8_t *stage = stages + window % TILE_STAGES * (TOKENS * 256);
+        uint32_t following = group_of(window + 1);
+        if constexpr (Raw<Group>::AHEAD) {
 #pragma unroll
             for (int r = 0; r < 4; r++)
-                now[r] = next[r];
-            load(next, min(window + 1, all - 1));
-        } else {
-            load(now, window);
+                raw[r] = next[r];
+            load(next, window + 1);
         }
-        const uint8_t *stage = stages + window % TILE_STAGES * TOKENS * 256;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             uint2 a[4], b[4];
 #pragma unroll
-            for (int r = 0; r < 4; r++)
-                a[r] = now[r].at(2 * i, grid), b[r] = now[r].at(2 * i + 1, grid);
+            for (int r = 0; r < 4; r++) {
+                a[r] = raw[r].template at<TABLES>(2 * i, table);
+                b[r] = raw[r].template at<TABLES>(2 * i + 1, table);
+                if constexpr (!Raw<Group>::AHEAD)
+                    raw[r].load_quarter(GATED && r >= 2 ? up : w, row[r] + following, i);
+            }
+            if (i == 0) {
+                // What the products before read may be overwritten from here on.
+                copies_wait<TILE_STAGES - 2>();
+#if BY_WARPGROUP
+                copies_for_products();
+                products_wait<0>();
+#endif
+                __syncthreads();
+                if (window + TILE_STAGES - 1 < all)
+                    fetch(window + TILE_STAGES - 1);
+                copies_end();
+            }
 #if BY_WARPGROUP
             products_begin();
             multiply_all(sums[0], a[0], a[1], describe<TOKENS>(stage, 2 * i));
@@ -128,10 +138,12 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
             }
 #endif
         }
-#if BY_WARPGROUP
-        products_wait<0>();
-#endif
     }
+#if BY_WARPGROUP
+    products_wait<0>();
+    settled(sums[0]);
+    settled(sums[1]);
+#endif
 #pragma unroll
     for (int tokens = 0; tokens < TOKENS / 8; tokens++)
 #pragma unroll
@@ -159,31 +171,61 @@ __device__ void tiles(void *out, const __half *x, Weight w, Weight up, uint32_t 
 // Values of a row of binary16 that is turned.
 __device__ inline uint32_t whole(uint32_t cols) { return (cols + WINDOW - 1) / WINDOW * WINDOW; }
 
-#define TILES(FORMAT, TOKENS, BLOCKS)                                                              \
-    extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, BLOCKS) tiles_##FORMAT(          \
-        float *out, const __half *x, Weight w, uint32_t n, uint32_t x_stride, uint32_t out_stride, \
-        const uint32_t *gather, uint32_t group_rows, uint32_t passes) {                            \
-        in_turn();                                                                        \
-        tiles<FORMAT, TOKENS, false>(out, x, w, w, n, x_stride, out_stride, gather, group_rows,    \
-                                     nullptr, nullptr, passes, nullptr, 0);                        \
-    }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, 2)                               \
-        tiles_down_##FORMAT(float *out, const __half *x, Weight w, uint32_t out_stride,            \
-                            const Tile *list, const uint32_t *list_count) {                        \
-        in_turn();                                                                        \
-        tiles<FORMAT, TILE_TOKENS, false>(out, x, w, w, 0, whole(w.cols), out_stride, nullptr, w.rows, \
-                                          list, list_count, 1, nullptr, 0);                        \
-    }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(32 * TILE_WARPS, 2) tiles_gated_##FORMAT(         \
-        __half *out, const __half *x, Weight gate, Weight up, uint32_t n, const uint32_t *gather,  \
-        const Tile *list, const uint32_t *list_count, const float *weight_of, float limit) {       \
-        in_turn();                                                                        \
-        tiles<FORMAT, TILE_TOKENS, true>(out, x, gate, up, n, whole(gate.cols), whole(gate.rows), gather, \
-                                         gate.rows, list, list_count, 1, weight_of, limit);        \
+// A tile of an expert's tokens, or, without a list, of all tokens; half a tile where that is enough.
+template <class Group, bool GATED>
+__device__ inline void expert_tiles(void *out, const __half *x, const Weight &w, const Weight &up,
+                                    uint32_t n, const uint32_t *gather, const Tile *list,
+                                    const uint32_t *list_count, uint32_t out_stride,
+                                    const float *weight_of, float limit) {
+    Tile tile = {0, blockIdx.y * WIDE_TOKENS, 0, 0};
+    if (list) {
+        if (blockIdx.y >= *list_count)
+            return;
+        tile = list[blockIdx.y];
+    } else {
+        tile.count = min(n - tile.start, (uint32_t)WIDE_TOKENS);
     }
-TILES(F32, 64, 2)
-TILES(F16, 64, 2) TILES(BF16, 64, 2) TILES(Q8_0, 128, 2) TILES(Q2_K, 64, 2) TILES(Q4_K, 64, 2)
-    TILES(IQ2_XXS, 64, 2) TILES(MXFP4, 64, 2)
+    uint32_t slab = tile.expert * w.rows;
+    if (tile.count > WIDE_TOKENS / 2)
+        tiles<Group, WIDE_TOKENS, 8, GATED>(out, x, w, up, tile.start, tile.count, slab,
+                                            whole(w.cols), out_stride, gather, w.rows, 1,
+                                            weight_of, limit);
+    else
+        tiles<Group, WIDE_TOKENS / 2, 8, GATED>(out, x, w, up, tile.start, tile.count, slab,
+                                                whole(w.cols), out_stride, gather, w.rows, 1,
+                                                weight_of, limit);
+}
+
+#define DENSE_TILES(NAME, FORMAT, TOKENS, WARPS)                                                   \
+    extern "C" __global__ void __launch_bounds__(32 * WARPS, 8 / WARPS) NAME##_##FORMAT(           \
+        float *out, const __half *x, const __grid_constant__ Weight w, uint32_t n,                 \
+        uint32_t x_stride, uint32_t out_stride, uint32_t group_rows, uint32_t passes) {            \
+        in_turn();                                                                                 \
+        uint32_t start = blockIdx.y * TOKENS;                                                      \
+        tiles<FORMAT, TOKENS, WARPS, false>(out, x, w, w, start, min(n - start, (uint32_t)TOKENS), \
+                                            0, x_stride, out_stride, nullptr, group_rows, passes,  \
+                                            nullptr, 0);                                           \
+    }
+#define TILES(FORMAT)                                                                              \
+    DENSE_TILES(tiles, FORMAT, WIDE_TOKENS, 8)                                                     \
+    DENSE_TILES(tiles_slim, FORMAT, WIDE_TOKENS / 2, 4)                                            \
+    extern "C" __global__ void __launch_bounds__(256, 1)                                           \
+        tiles_down_##FORMAT(float *out, const __half *x, const __grid_constant__ Weight w,         \
+                            uint32_t out_stride, const Tile *list, const uint32_t *list_count) {   \
+        in_turn();                                                                                 \
+        expert_tiles<FORMAT, false>(out, x, w, w, 0, nullptr, list, list_count, out_stride,        \
+                                    nullptr, 0);                                                   \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(256, 1) tiles_gated_##FORMAT(                     \
+        __half *out, const __half *x, const __grid_constant__ Weight gate,                         \
+        const __grid_constant__ Weight up, uint32_t n, const uint32_t *gather, const Tile *list,   \
+        const uint32_t *list_count, const float *weight_of, float limit) {                         \
+        in_turn();                                                                                 \
+        expert_tiles<FORMAT, true>(out, x, gate, up, n, gather, list, list_count,                  \
+                                   whole(gate.rows), weight_of, limit);                            \
+    }
+TILES(F32)
+TILES(F16) TILES(BF16) TILES(Q8_0) TILES(Q2_K) TILES(Q4_K) TILES(IQ2_XXS) TILES(MXFP4)
 
     // Rows of floats as binary16. `turned` is for tiles: windows of 128 values in the order that
     // they want them, the last one filled with zeros; with two passes each window is followed by

@@ -5,7 +5,7 @@ use ds4_model::weights::Ffn;
 
 use crate::buffer::Halved;
 use crate::device::Ptr;
-use crate::kernels::{FEW, tile_bytes};
+use crate::kernels::{FEW, WIDE_TOKENS};
 use crate::product::{Rows, Tiles};
 use crate::work::TILE_TOKENS;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
@@ -18,7 +18,7 @@ impl Cuda {
             let tokens = Tiles {
                 list: Ptr::NULL,
                 count: Ptr::NULL,
-                most: n.div_ceil(TILE_TOKENS),
+                most: n.div_ceil(WIDE_TOKENS),
             };
             let hidden = work.shared_turned.ptr();
             self.gated_tiles(
@@ -93,11 +93,10 @@ impl Cuda {
         w: &Ffn<Tensor>,
     ) -> Result<(), Error> {
         let count = n * picks.width;
-        let tiles = self.gather(picks, n, TILE_TOKENS)?;
         if self.by_halves(n) {
-            self.expert_tiles(x, count, w, tiles)?;
+            self.expert_tiles(x, count, w, self.gather(picks, n, WIDE_TOKENS)?)?;
         } else {
-            self.expert_products(x, count, w, tiles)?;
+            self.expert_products(x, count, w, self.gather(picks, n, TILE_TOKENS)?)?;
         }
         self.combine(y, picks, n)
     }
@@ -134,12 +133,12 @@ impl Cuda {
         let hidden = work.turned.ptr();
         let x = (x, count, work.token_of.ptr());
         self.gated_tiles(hidden, x, (&w.gate, &w.up), tiles, work.weight_of.ptr())?;
-        let rows = w.down.rows;
+        let (rows, kernels) = (w.down.rows, self.kernels.of(w.down.format));
         self.device.launch(
-            self.kernels.of(w.down.format).tiles_down,
-            [rows.div_ceil(128) as u32, tiles.most as u32, 1],
-            [128, 1],
-            tile_bytes(TILE_TOKENS as u32),
+            kernels.tiles_down,
+            [rows.div_ceil(256) as u32, tiles.most as u32, 1],
+            [256, 1],
+            kernels.tile_bytes,
             &[
                 &work.down.ptr(),
                 &hidden,
@@ -162,11 +161,12 @@ impl Cuda {
         weights: Ptr,
     ) -> Result<(), Error> {
         let x = self.half(x, Halved::Turned)?;
+        let kernels = self.kernels.of(gate.format);
         self.device.launch(
-            self.kernels.of(gate.format).tiles_gated,
-            [gate.rows.div_ceil(64) as u32, tiles.most as u32, 1],
-            [128, 1],
-            tile_bytes(TILE_TOKENS as u32),
+            kernels.tiles_gated,
+            [gate.rows.div_ceil(128) as u32, tiles.most as u32, 1],
+            [256, 1],
+            kernels.tile_bytes,
             &[
                 &hidden,
                 &x,

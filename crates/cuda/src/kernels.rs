@@ -7,7 +7,6 @@ use ds4_gguf::Format;
 use crate::Error;
 use crate::coded::Coded;
 use crate::device::{Device, Kernel};
-use crate::work::TILE_TOKENS;
 
 /// Formats that matrices come in, in the order of [`Kernels::of`].
 const FORMATS: [Format; 8] = [
@@ -36,8 +35,9 @@ pub(crate) struct OfFormat {
     pub(crate) matmul: Kernel,
     pub(crate) gate_up: Kernel,
     pub(crate) down: Kernel,
-    /// On tensor cores: dense, and of experts inward and outward.
+    /// On tensor cores: dense in large tiles and small ones, and of experts inward and outward.
     pub(crate) tiles: Kernel,
+    pub(crate) tiles_slim: Kernel,
     pub(crate) tiles_gated: Kernel,
     pub(crate) tiles_down: Kernel,
     /// Experts of few rows.
@@ -50,13 +50,23 @@ pub(crate) struct OfFormat {
     pub(crate) number: u32,
     /// Windows that a warp of `narrow.cu` keeps on their way.
     pub(crate) on_way: usize,
-    /// Tokens of a dense tile.
-    pub(crate) tile_tokens: u32,
+    /// Bytes of shared memory of large tiles, and of small ones.
+    pub(crate) tile_bytes: u32,
+    pub(crate) slim_bytes: u32,
 }
 
-/// Bytes of shared memory that tiles of this many tokens take.
-pub(crate) const fn tile_bytes(tokens: u32) -> u32 {
-    3 * tokens * 256
+/// Tokens of a large tile, as in `tiles.cu`; small ones have half of them.
+pub(crate) const WIDE_TOKENS: usize = 128;
+
+/// Bytes of shared memory that tiles of this many tokens take, as in `tiles.cu`: three windows of
+/// each, where each lies, and a table for formats that have one, several times where there is room.
+fn tile_bytes(device: &Device, tokens: usize, format: Format) -> u32 {
+    let copies = match device.shared() > 160 << 10 {
+        _ if format != Format::Iq2Xxs => 0,
+        true => 8,
+        false => 1,
+    };
+    (tokens * (3 * 256 + 4)) as u32 + 2048 * copies
 }
 
 macro_rules! kernels {
@@ -135,16 +145,18 @@ impl OfFormat {
     fn new(device: &Arc<Device>, format: Format) -> Result<Self, Error> {
         let kernel = |name: &str| device.kernel(&format!("{name}_{format}"));
         let few = |rows: usize| device.kernel(&format!("matvec_{format}_{rows}"));
-        let tile_tokens = if format == Format::Q8_0 { 128 } else { 64 };
-        let tiles = |name: &str, tokens| {
+        let [wide, slim] =
+            [WIDE_TOKENS, WIDE_TOKENS / 2].map(|tokens| tile_bytes(device, tokens, format));
+        let tiles = |name: &str, bytes| {
             let tiles = kernel(name)?;
-            device.allow_shared(tiles, tile_bytes(tokens))?;
+            device.allow_shared(tiles, bytes)?;
             Ok::<_, Error>(tiles)
         };
         Ok(Self {
-            tiles: tiles("tiles", tile_tokens)?,
-            tiles_gated: tiles("tiles_gated", TILE_TOKENS as u32)?,
-            tiles_down: tiles("tiles_down", TILE_TOKENS as u32)?,
+            tiles: tiles("tiles", wide)?,
+            tiles_slim: tiles("tiles_slim", slim)?,
+            tiles_gated: tiles("tiles_gated", wide)?,
+            tiles_down: tiles("tiles_down", wide)?,
             narrow_gated: kernel("narrow_gated")?,
             narrow_down: kernel("narrow_down")?,
             narrow_down_one: kernel("narrow_down_one")?,
@@ -155,7 +167,8 @@ impl OfFormat {
                 Format::F16 | Format::BF16 | Format::Q4K => 2,
                 _ => 1,
             },
-            tile_tokens,
+            tile_bytes: wide,
+            slim_bytes: slim,
             embed: kernel("embed")?,
             matvec: [few(1)?, few(2)?, few(4)?, few(8)?],
             matmul: kernel("matmul")?,

@@ -4,7 +4,7 @@ use ds4_gguf::Format;
 
 use crate::buffer::{Halved, turned_width};
 use crate::device::Ptr;
-use crate::kernels::{FEW, SOME, tile_bytes};
+use crate::kernels::{FEW, SOME, WIDE_TOKENS};
 use crate::narrow::Product;
 use crate::work::TILE_TOKENS;
 use crate::{Arithmetic, Buffer, Cuda, Error, Tensor};
@@ -15,8 +15,8 @@ const TILE_ROWS: usize = 128;
 /// Shared memory of a block of `attend_tiles`.
 pub(crate) const ATTEND_SHARED: u32 = 150_016;
 
-/// Rows of a weight that a tile takes, as in `tiles.cu`.
-const WEIGHT_ROWS: usize = 128;
+/// Rows of a weight that a small tile takes, as in `tiles.cu`; a large one takes twice as many.
+const SLIM_ROWS: usize = 128;
 
 /// Rows of activations on their way through a weight.
 #[derive(Clone, Copy, Debug)]
@@ -138,15 +138,25 @@ impl Cuda {
         let kernels = self.kernels.of(w.format);
         let group_rows = w.rows / groups;
         let stride = turned_width(w.cols * groups) as u32 * passes;
+        let blocks = |factor: usize| {
+            let rows = group_rows.div_ceil(factor * SLIM_ROWS);
+            [rows, n.div_ceil(factor * WIDE_TOKENS / 2), groups].map(|count| count as u32)
+        };
+        // A processor has one large block or two small ones, which do a quarter of its work each, and
+        // take a little longer for that than half as long.
+        let [large, small] = [1, 2].map(|each| {
+            let count: u32 = blocks(3 - each).iter().product();
+            count.div_ceil(each as u32 * self.device.processors())
+        });
+        let (kernel, grid, threads, shared) = match 3 * large <= 2 * small {
+            true => (kernels.tiles, blocks(2), 256, kernels.tile_bytes),
+            false => (kernels.tiles_slim, blocks(1), 128, kernels.slim_bytes),
+        };
         self.device.launch(
-            kernels.tiles,
-            [
-                group_rows.div_ceil(WEIGHT_ROWS) as u32,
-                (n as u32).div_ceil(kernels.tile_tokens),
-                groups as u32,
-            ],
-            [128, 1],
-            tile_bytes(kernels.tile_tokens),
+            kernel,
+            grid,
+            [threads, 1],
+            shared,
             &[
                 &out,
                 &x,
@@ -154,7 +164,6 @@ impl Cuda {
                 &(n as u32),
                 &stride,
                 &(w.rows as u32),
-                &Ptr::NULL,
                 &(group_rows as u32),
                 &passes,
             ],
