@@ -55,7 +55,7 @@ const MADE: usize = 2;
 const A_LONG_TIME: Duration = Duration::from_secs(1000);
 
 /// Bytes of a card that are neither weights nor sessions: what a step works in, and the driver's.
-const CARD_SPARE: u64 = 3 << 30;
+const CARD_SPARE: u64 = 6 << 30;
 
 /// How much room measuring takes.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +215,7 @@ impl SubjectArgs {
         };
         let cannot = || format!("cannot run {}", subject.model.name);
         let machine = match &subject.card {
-            Some(_) => self.computing.on_card(&subject.file, room)?,
+            Some(card) => self.computing.on_card(card, &subject.file, room)?,
             None => self.computing.on_cpu(&subject.file, room),
         };
         let machine = machine.with_context(cannot)?;
