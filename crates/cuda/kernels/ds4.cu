@@ -15,6 +15,8 @@
 #include "narrow.cu"
 #include "coded.cu"
 #include "step.cu"
+#include "pass.cu"
+#include "choose.cu"
 #include "enter_tiles.cu"
 #include "score_tiles.cu"
 #include "score_many.cu"

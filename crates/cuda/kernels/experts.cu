@@ -101,13 +101,12 @@ EXPERTS(F16) EXPERTS(BF16) EXPERTS(Q8_0) EXPERTS(Q2_K) EXPERTS(Q4_K) EXPERTS(IQ2
     constexpr int GATHER_WARPS = 16, MOST_EXPERTS = 1024;
 
 // Gathers the picks of `n` rows by expert, in order of rows, and cuts the lists into tiles of
-// up to `tokens`. One block: each warp counts, then places, a stretch of the picks.
-extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
-    gather_picks(const uint32_t *ids, const float *weights, uint32_t n, uint32_t used,
-                 uint32_t experts, uint32_t tokens, uint32_t *token_of, float *weight_of, uint32_t *place_of,
-                 Tile *tiles, uint32_t *tile_count) {
-    in_turn();
-    extern __shared__ uint32_t counts[]; // of each warp, by expert
+// up to `tokens`. One block: each warp counts, then places, a stretch of the picks; `counts` has
+// room for all experts of each.
+__device__ inline void gather(const uint32_t *ids, const float *weights, uint32_t n, uint32_t used,
+                              uint32_t experts, uint32_t tokens, uint32_t *token_of,
+                              float *weight_of, uint32_t *place_of, Tile *tiles,
+                              uint32_t *tile_count, uint32_t *counts) {
     __shared__ uint32_t starts[MOST_EXPERTS + 1], tile_starts[MOST_EXPERTS + 1];
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, picks = n * used;
     uint32_t share = (picks + 32 * GATHER_WARPS - 1) / (32 * GATHER_WARPS) * 32;
@@ -173,6 +172,16 @@ extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
         weight_of[place] = weights[i];
         place_of[i] = place;
     });
+}
+
+extern "C" __global__ void __launch_bounds__(32 * GATHER_WARPS)
+    gather_picks(const uint32_t *ids, const float *weights, uint32_t n, uint32_t used,
+                 uint32_t experts, uint32_t tokens, uint32_t *token_of, float *weight_of,
+                 uint32_t *place_of, Tile *tiles, uint32_t *tile_count) {
+    in_turn();
+    extern __shared__ uint32_t counts[];
+    gather(ids, weights, n, used, experts, tokens, token_of, weight_of, place_of, tiles, tile_count,
+           counts);
 }
 
 // gate = swiglu(gate, up), times each row's weight where there is one.

@@ -66,3 +66,9 @@ extern "C" __global__ void hyper_head(float *x, const float *streams, const uint
     __syncthreads();
     collapse(x + (uint64_t)blockIdx.x * width, streams, weights, width);
 }
+
+// A warp a row.
+extern "C" __global__ void settle(const __grid_constant__ Settle in) {
+    in_turn();
+    settle_row(in, blockIdx.x);
+}

@@ -3,7 +3,7 @@
 #include "halves.cuh"
 #include "hyper.cuh"
 
-constexpr int MIX_VALUES = 256, MIX_ROWS = 24, MIX_SUMS = MIX_ROWS + 1;
+constexpr int MIX_VALUES = 256;
 
 // Products of 256 values of a row's streams with the mix matrix, and the sum of their squares.
 // parts[row][block][25]; a warp has three rows of the matrix.
@@ -129,9 +129,10 @@ struct Inward {
     Memory memory;
     Place at;
     Squeeze squeeze[2];
+    Settle settle;
     uint32_t n, rank;
     float epsilon;
-    uint32_t unused;
+    uint32_t kinds; // of blocks, each a row's; the last one settles
 };
 
 // As `pool_windows` and `emit_rows` for a run of one token; its sums go to the pool at once.
@@ -190,7 +191,10 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     after_inward(const __grid_constant__ Inward in) {
     in_turn();
     uint32_t number = blockIdx.x % in.n, kind = blockIdx.x / in.n, t = threadIdx.x;
-    if (kind == 0) {
+    if (kind + 1 == in.kinds) {
+        if (t < 32)
+            settle_row(in.settle, number);
+    } else if (kind == 0) {
         const float *from = in.qa + (uint64_t)number * in.rank;
         float *to = in.qr + (uint64_t)number * in.rank;
         float squares = 0;
@@ -207,25 +211,4 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     } else {
         squeeze_token(in, in.squeeze[kind - 2], number);
     }
-}
-
-// The router's choice (a block a row), and the shared expert's SwiGLU (the blocks after those).
-extern "C" __global__ void __launch_bounds__(128)
-    choose(uint32_t *ids, float *weights, uint32_t *counts, const float *logits, const Row *rows,
-           const uint32_t *fixed, const float *bias, uint32_t experts, uint32_t used, float scale,
-           float *gate, const float *up, __half *half, uint32_t width, float limit, uint32_t n) {
-    in_turn();
-    extern __shared__ uint32_t keys[];
-    if (blockIdx.x < n) {
-        if (threadIdx.x < 32)
-            route_row(ids, weights, counts, logits, rows, fixed, bias, experts, used, scale, keys,
-                      blockIdx.x);
-        return;
-    }
-    uint32_t i = (blockIdx.x - n) * 128 + threadIdx.x;
-    if (i >= n * width)
-        return;
-    float v = swiglu(gate[i], up[i], limit);
-    gate[i] = v;
-    half[i] = __float2half_rn(bounded(v));
 }

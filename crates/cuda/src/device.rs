@@ -38,6 +38,8 @@ pub struct Device {
     /// Whether kernels may begin while the one before them ends; all of them wait by themselves
     /// before they touch its results.
     overlaps: bool,
+    /// Most blocks of a cluster; one where there are no clusters.
+    cluster: u32,
 }
 
 impl Drop for Device {
@@ -88,7 +90,14 @@ impl Device {
         let shared =
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as u32;
         let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
-        let overlaps = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)? >= 9;
+        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let overlaps = major >= 9;
+        // Eight everywhere; the large cards allow more to kernels that ask for it.
+        let cluster = match major {
+            ..9 => 1,
+            9 | 10 => 16,
+            _ => 8,
+        };
         Ok(Arc::new(Self {
             context,
             stream,
@@ -97,6 +106,7 @@ impl Device {
             shared,
             processors,
             overlaps,
+            cluster,
         }))
     }
 
@@ -108,6 +118,11 @@ impl Device {
     /// Its multiprocessors.
     pub(crate) fn processors(&self) -> u32 {
         self.processors
+    }
+
+    /// Most blocks of a cluster; one where there are no clusters.
+    pub(crate) fn cluster(&self) -> u32 {
+        self.cluster
     }
 
     /// What the card is called.

@@ -162,15 +162,82 @@ pub(crate) struct Inward {
     pub(crate) memory: Memory,
     pub(crate) at: Place,
     pub(crate) squeeze: [Squeeze; 2],
+    pub(crate) settle: Settle,
     pub(crate) n: u32,
     pub(crate) rank: u32,
     pub(crate) epsilon: f32,
+    pub(crate) kinds: u32,
+}
+
+/// The way from one sub-layer to the next, as in `pass.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Pass {
+    pub(crate) streams: Ptr,
+    pub(crate) y: Ptr,
+    pub(crate) picked: Ptr,
+    pub(crate) place_of: Ptr,
+    pub(crate) mix: Ptr,
+    pub(crate) known: Ptr,
+    pub(crate) w: Weight,
+    pub(crate) norm: Ptr,
+    pub(crate) scale: Ptr,
+    pub(crate) base: Ptr,
+    pub(crate) xn: Ptr,
+    pub(crate) half: Ptr,
+    pub(crate) fine: Ptr,
+    pub(crate) width: u32,
+    pub(crate) used: u32,
+    pub(crate) norm_epsilon: f32,
+    pub(crate) epsilon: f32,
+}
+
+/// Products of streams whose weights are not yet worked out, as in `hyper.cuh`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Settle {
+    pub(crate) known: Ptr,
+    pub(crate) mix: Ptr,
+    pub(crate) rounds: u32,
+    pub(crate) epsilon: f32,
+}
+
+/// The router's choice and what goes with it, as in `choose.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Choice {
+    pub(crate) ids: Ptr,
+    pub(crate) weights: Ptr,
+    pub(crate) counts: Ptr,
+    pub(crate) logits: Ptr,
+    pub(crate) rows: Ptr,
+    pub(crate) fixed: Ptr,
+    pub(crate) bias: Ptr,
+    pub(crate) token_of: Ptr,
+    pub(crate) weight_of: Ptr,
+    pub(crate) place_of: Ptr,
+    pub(crate) tiles: Ptr,
+    pub(crate) tile_count: Ptr,
+    pub(crate) gate: Ptr,
+    pub(crate) up: Ptr,
+    pub(crate) half: Ptr,
+    pub(crate) settle: Settle,
+    pub(crate) n: u32,
+    pub(crate) experts: u32,
+    pub(crate) used: u32,
+    pub(crate) tokens: u32,
+    pub(crate) width: u32,
+    pub(crate) scale: f32,
+    pub(crate) limit: f32,
     pub(crate) unused: u32,
 }
 
 const _: () = {
     assert!(size_of::<Part>() == 88 && size_of::<Parts>() == 712);
-    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 72 + 88 + 40 + 80 + 16);
+    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 72 + 88 + 40 + 80 + 24 + 16);
+    assert!(size_of::<Pass>() == 48 + 32 + 48 + 16);
+    assert!(size_of::<Choice>() == 15 * 8 + size_of::<Settle>() + 32);
+    assert!(size_of::<Settle>() == 24);
     assert!(size_of::<Row>() == 32 && size_of::<Run>() == 16 && size_of::<Window>() == 8);
     assert!(size_of::<Weight>() == 32 && size_of::<Memory>() == 88 && size_of::<Place>() == 40);
 };

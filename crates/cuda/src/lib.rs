@@ -16,7 +16,7 @@
 //! | `memory` | plans, page tables, frontiers |
 //! | `queue` | launches as data, so that steps may be replayed |
 //! | `ops`, `product`, `narrow`, `coded`, `experts` | the operations |
-//! | `step` | groups of operations of few rows |
+//! | `step`, `pass` | groups of operations of few rows |
 //! | `probe` | what the card's memory delivers |
 
 #![allow(
@@ -34,6 +34,7 @@ mod layout;
 mod memory;
 mod narrow;
 mod ops;
+mod pass;
 mod probe;
 mod product;
 mod queue;
@@ -141,8 +142,16 @@ impl Cuda {
         device.allow_shared(kernels.index_score, query_bytes)?;
         device.allow_shared(kernels.score_many, ops::index::SCORE_SHARED)?;
         device.allow_shared(kernels.gather_picks, 64 * shape.experts as u32)?;
+        let choose_shared = step::choose_shared(shape.experts as u32);
+        device.allow_shared(kernels.choose, choose_shared)?;
         if product::ATTEND_SHARED <= device.shared() {
             device.allow_shared(kernels.attend_tiles, product::ATTEND_SHARED)?;
+        }
+        if let Some(blocks) = pass::blocks(shape.hidden, &device) {
+            device.allow_shared(kernels.pass, pass::shared(shape.hidden, blocks))?;
+            if blocks > 8 {
+                device.allow_clusters(kernels.pass)?;
+            }
         }
         let geometry = KvGeometry::new(&shape, options.rows, options.draft);
         let work = Work::new(&device, &shape, &options)?;

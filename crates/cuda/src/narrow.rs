@@ -6,6 +6,7 @@ use crate::buffer::Halved;
 use crate::coded::CODED_TOKENS;
 use crate::device::{Kernel, Ptr};
 use crate::layout::{MOST_PARTS, Part, Parts};
+use crate::pass::Given;
 use crate::product::Tiles;
 use crate::work::TILE_TOKENS;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
@@ -122,24 +123,47 @@ impl Cuda {
         n: usize,
         w: &Ffn<Tensor>,
     ) -> Result<(), Error> {
+        let tokens = self.tile_tokens(n, w);
+        if tokens > 0 {
+            self.gather(picks, n, tokens)?;
+        }
+        let tiles = self.gathered(n * picks.width, tokens);
+        match self.narrow_picks(y, x, picks, n, w, tiles)? {
+            Given::Picks => self.combine(y, picks, n),
+            Given::Whole | Given::Nothing => Ok(()),
+        }
+    }
+
+    /// Most tokens of the tiles that picks of few rows are gathered in; none if they are not.
+    pub(crate) fn tile_tokens(&self, n: usize, w: &Ffn<Tensor>) -> usize {
+        if self.coded(&w.gate).is_some() && self.coded(&w.down).is_some() {
+            CODED_TOKENS
+        } else if n == 1 {
+            0
+        } else {
+            TILE_TOKENS
+        }
+    }
+
+    /// The same for picks that are gathered, up to the sum of their results and the shared one's, if
+    /// these still lie apart.
+    pub(crate) fn narrow_picks(
+        &self,
+        y: &Buffer,
+        x: &Buffer,
+        picks: &Picks,
+        n: usize,
+        w: &Ffn<Tensor>,
+        tiles: Tiles,
+    ) -> Result<Given, Error> {
         let work = &self.work.experts;
         let count = n * picks.width;
         let alone = n == 1;
         if let Some((inward, outward)) = self.coded(&w.gate).zip(self.coded(&w.down)) {
-            let tiles = self.gather(picks, n, CODED_TOKENS)?;
             self.coded_gated(inward, x.mem.ptr(), n, (&w.gate, &w.up), tiles)?;
             self.coded_down(outward, &w.down, count, tiles)?;
-            return self.combine(y, picks, n);
+            return Ok(Given::Picks);
         }
-        let tiles = if alone {
-            Tiles {
-                list: Ptr::NULL,
-                count: Ptr::NULL,
-                most: count,
-            }
-        } else {
-            self.gather(picks, n, TILE_TOKENS)?
-        };
         let (token_of, weight_of) = if alone {
             (Ptr::NULL, picks.weights.ptr())
         } else {
@@ -175,7 +199,7 @@ impl Cuda {
         )?;
         let kernels = self.kernels.of(w.down.format);
         if alone {
-            return self.device.launch(
+            self.device.launch(
                 kernels.narrow_down_one,
                 [w.down.rows.div_ceil(16) as u32, 1, 1],
                 [32 * WARPS as u32, 1],
@@ -188,7 +212,8 @@ impl Cuda {
                     &picks.ids.ptr(),
                     &used,
                 ],
-            );
+            )?;
+            return Ok(Given::Whole);
         }
         self.device.launch(
             kernels.narrow_down,
@@ -204,7 +229,7 @@ impl Cuda {
                 &(slices as u32),
             ],
         )?;
-        self.combine(y, picks, n)
+        Ok(Given::Picks)
     }
 
     /// Picks of `n` rows by expert, in tiles of up to `tokens`.
@@ -231,11 +256,24 @@ impl Cuda {
                 &work.tile_count.ptr(),
             ],
         )?;
-        Ok(Tiles {
+        Ok(self.gathered(count, tokens))
+    }
+
+    /// The tiles of `count` picks that were gathered; with no `tokens`, these themselves.
+    pub(crate) fn gathered(&self, count: usize, tokens: usize) -> Tiles {
+        let work = &self.work.experts;
+        if tokens == 0 {
+            return Tiles {
+                list: Ptr::NULL,
+                count: Ptr::NULL,
+                most: count,
+            };
+        }
+        Tiles {
             list: work.tiles.ptr(),
             count: work.tile_count.ptr(),
             most: count / tokens + self.shape.experts.min(count),
-        })
+        }
     }
 
     /// Adds up the picks' results and the shared expert's.

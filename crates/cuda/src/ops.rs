@@ -9,12 +9,13 @@ mod streams;
 use std::cell::Cell;
 
 use ds4_gguf::Format;
-use ds4_model::groups::{attention, enter, moe};
+use ds4_model::groups::{attention, enter, feed, pass};
 use ds4_model::weights::{Compressor, Ffn, Hyper, Layer, Moe, Router};
 use ds4_model::{Ops, RowSet, Scratch, Seen, Site, Stream};
 
 use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
+use crate::pass::Given;
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
 
 type Done = Result<(), Error>;
@@ -268,9 +269,16 @@ impl Ops for Cuda {
 
     fn enter(&mut self, s: &mut Scratch<Buffer, Picks>, hc: &Hyper<Tensor>, norm: &Tensor) -> Done {
         if self.fused() && hc.mix.format == Format::F16 {
-            return self.enter_few(s, hc, norm);
+            return self.pass_few(s, Given::Nothing, hc, norm);
         }
         enter(self, s, hc, norm)
+    }
+
+    fn pass(&mut self, s: &mut Scratch<Buffer, Picks>, hc: &Hyper<Tensor>, norm: &Tensor) -> Done {
+        if self.fused() && hc.mix.format == Format::F16 {
+            return self.pass_few(s, Given::Whole, hc, norm);
+        }
+        pass(self, s, hc, norm)
     }
 
     fn attention(&mut self, s: &mut Scratch<Buffer, Picks>, w: &Layer<Tensor>, at: Site) -> Done {
@@ -280,12 +288,25 @@ impl Ops for Cuda {
         attention(self, s, w, at)
     }
 
-    fn moe(&mut self, s: &mut Scratch<Buffer, Picks>, w: &Moe<Tensor>) -> Done {
+    fn feed(
+        &mut self,
+        s: &mut Scratch<Buffer, Picks>,
+        w: &Moe<Tensor>,
+        next: Option<(&Hyper<Tensor>, &Tensor)>,
+    ) -> Done {
         let alike = w.experts.gate.format == w.experts.up.format;
-        if self.fused() && alike && w.gate.format == Format::F16 {
-            return self.moe_few(s, w);
+        if !(self.fused() && alike && w.gate.format == Format::F16) {
+            return feed(self, s, w, next);
         }
-        moe(self, s, w)
+        let given = self.moe_few(s, w)?;
+        if let Some((hc, norm)) = next.filter(|(hc, _)| hc.mix.format == Format::F16) {
+            return self.pass_few(s, given, hc, norm);
+        }
+        if matches!(given, Given::Picks) {
+            self.combine(&s.y, &s.experts, self.plan.len())?;
+        }
+        self.hyper_leave(&mut s.streams, &s.y, &s.mix)?;
+        next.map_or(Ok(()), |(hc, norm)| self.enter(s, hc, norm))
     }
 }
 

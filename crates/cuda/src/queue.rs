@@ -11,6 +11,8 @@ pub(crate) const MOST_ARGS: usize = 16;
 pub(crate) struct Launch {
     pub(crate) kernel: Kernel,
     pub(crate) grid: [u32; 3],
+    /// Neighbours along x that are a cluster, if more than one.
+    pub(crate) cluster: u32,
     pub(crate) block: [u32; 2],
     pub(crate) shared: u32,
     /// Where its arguments begin among the words of the list, and how many there are.
@@ -31,7 +33,7 @@ impl List {
     pub(crate) fn push(
         &mut self,
         kernel: Kernel,
-        grid: [u32; 3],
+        (grid, cluster): ([u32; 3], u32),
         block: [u32; 2],
         shared: u32,
         args: &[&dyn Arg],
@@ -52,6 +54,7 @@ impl List {
         self.launches.push(Launch {
             kernel,
             grid,
+            cluster,
             block,
             shared,
             first,

@@ -4,8 +4,9 @@ use ds4_model::weights::{Attention, Compressor, Hyper, Layer, Moe, Router};
 use ds4_model::{Ops, Scratch, Site};
 
 use crate::device::Ptr;
-use crate::layout::{Inward, Squeeze};
+use crate::layout::{self, Inward, Squeeze};
 use crate::narrow::Product;
+use crate::pass::Given;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
 
 type Done = Result<(), Error>;
@@ -14,8 +15,14 @@ type Work = Scratch<Buffer, Picks>;
 /// Threads that own a row of a head.
 const ROW_THREADS: u32 = 128;
 
+/// Shared memory of `choose`: scores and keys of sixteen rows while experts are few, counts of as
+/// many warps.
+pub(crate) fn choose_shared(experts: u32) -> u32 {
+    16 * 4 * experts * if experts <= 256 { 2 } else { 1 }
+}
+
 impl Cuda {
-    /// `hyper_enter` and `rms_norm`.
+    /// `hyper_enter` and `rms_norm`, where there are no clusters.
     pub(crate) fn enter_few(&self, s: &mut Work, hc: &Hyper<Tensor>, norm: &Tensor) -> Done {
         let width = s.x.width as u32;
         let (parts, streams) = (self.work.mix_parts.ptr(), s.streams.mem.ptr());
@@ -122,14 +129,15 @@ impl Cuda {
             memory: self.memory.args(),
             at: place,
             squeeze,
+            settle: self.settle(&s.mix),
             n: n as u32,
             rank: s.qr.width as u32,
             epsilon: self.shape.norm_epsilon,
-            unused: 0,
+            kinds: kinds + 1,
         };
         self.device.launch(
             self.kernels.after_inward,
-            [kinds * n as u32, 1, 1],
+            [inward.kinds * n as u32, 1, 1],
             [ROW_THREADS, 1],
             0,
             &[&inward],
@@ -185,7 +193,7 @@ impl Cuda {
     }
 
     /// Router and experts.
-    pub(crate) fn moe_few(&self, s: &mut Work, w: &Moe<Tensor>) -> Done {
+    pub(crate) fn moe_few(&self, s: &mut Work, w: &Moe<Tensor>) -> Result<Given, Error> {
         let n = self.plan.len();
         let work = &self.work.experts;
         let (gate, up) = (work.shared_gate.mem.ptr(), work.shared_up.ptr());
@@ -202,33 +210,44 @@ impl Cuda {
             Router::TopK(bias) => (Ptr::NULL, bias.plain()),
         };
         let (experts, f) = (self.shape.experts as u32, self.shape.expert_width as u32);
-        let half = work.shared_gate.out_half();
+        let tokens = self.tile_tokens(n, &w.experts);
+        let choice = layout::Choice {
+            ids: s.experts.ids.ptr(),
+            weights: s.experts.weights.ptr(),
+            counts: s.experts.counts.ptr(),
+            logits: s.router.mem.ptr(),
+            rows: self.work.rows.ptr(),
+            fixed,
+            bias,
+            token_of: work.token_of.ptr(),
+            weight_of: work.weight_of.ptr(),
+            place_of: work.place_of.ptr(),
+            tiles: work.tiles.ptr(),
+            tile_count: work.tile_count.ptr(),
+            gate,
+            up,
+            half: work.shared_gate.out_half(),
+            settle: self.settle(&s.mix),
+            n: n as u32,
+            experts,
+            used: s.experts.width as u32,
+            tokens: tokens as u32,
+            width: f,
+            scale: self.shape.routed_scale,
+            limit: self.shape.swiglu_limit,
+            unused: 0,
+        };
+        // One block chooses for all rows, another one settles.
         self.device.launch(
             self.kernels.choose,
-            [self.n() + (self.n() * f).div_ceil(128), 1, 1],
-            [128, 1],
-            4 * experts,
-            &[
-                &s.experts.ids.ptr(),
-                &s.experts.weights.ptr(),
-                &s.experts.counts.ptr(),
-                &s.router.mem.ptr(),
-                &self.work.rows.ptr(),
-                &fixed,
-                &bias,
-                &experts,
-                &(s.experts.width as u32),
-                &self.shape.routed_scale,
-                &gate,
-                &up,
-                &half,
-                &f,
-                &self.shape.swiglu_limit,
-                &self.n(),
-            ],
+            [2 + (self.n() * f).div_ceil(512), 1, 1],
+            [512, 1],
+            choose_shared(experts),
+            &[&choice],
         )?;
         self.dense(work.shared.ptr(), &work.shared_gate, n, &w.shared.down, 1)?;
         s.y.out();
-        self.narrow_experts(&s.y, &s.xn, &s.experts, n, &w.experts)
+        let tiles = self.gathered(n * s.experts.width, tokens);
+        self.narrow_picks(&s.y, &s.xn, &s.experts, n, &w.experts, tiles)
     }
 }

@@ -47,6 +47,9 @@ pub(crate) struct Work {
     pub(crate) fine_of: Cell<Ptr>,
     /// Sums of stretches of the streams, for few rows.
     pub(crate) mix_parts: Mem,
+    /// What weights of the streams will be made of, and whether they still have to be.
+    pub(crate) mix_known: Mem,
+    pub(crate) mix_due: Cell<bool>,
 }
 
 /// Working memory of the experts; `picks` is rows times experts used.
@@ -112,6 +115,8 @@ impl Work {
             fine: floats(n * turned_width(e))?,
             fine_of: Cell::new(Ptr::NULL),
             mix_parts: floats(n.min(SOME) * (shape.streams * e).div_ceil(256) * 25)?,
+            mix_known: floats(n.min(SOME) * shape.mix())?,
+            mix_due: Cell::new(false),
             parts: floats(2 * parts)?,
             sums: floats(parts * shape.head_width)?,
             experts: Experts {

@@ -16,8 +16,11 @@ pub fn forward<O: Ops>(
 ) -> Result<(), O::Error> {
     o.embed(&mut s.x, &w.embed)?;
     o.spread(&mut s.streams, &s.x)?;
-    for (number, w) in w.layers.iter().enumerate() {
-        layer(o, number, w, s)?;
+    if let Some(first) = w.layers.first() {
+        o.enter(s, &first.attn_hc, &first.attn_norm)?;
+    }
+    for (number, layer) in w.layers.iter().enumerate() {
+        entered(o, number, layer, w.layers.get(number + 1), s)?;
     }
     head(o, &w.head, s)
 }
@@ -29,18 +32,37 @@ pub fn layer<O: Ops>(
     w: &Layer<O::Tensor>,
     s: &mut Scratch<O::Buffer, O::Picks>,
 ) -> Result<(), O::Error> {
+    o.enter(s, &w.attn_hc, &w.attn_norm)?;
+    entered(o, number, w, None, s)
+}
+
+/// A layer whose input has been read; that of the `next` one is read at its end.
+fn entered<O: Ops>(
+    o: &mut O,
+    number: usize,
+    w: &Layer<O::Tensor>,
+    next: Option<&Layer<O::Tensor>>,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+) -> Result<(), O::Error> {
     let at = Site {
         layer: number,
         ratio: ratio(&w.attention),
     };
-
-    o.enter(s, &w.attn_hc, &w.attn_norm)?;
     o.attention(s, w, at)?;
-    o.hyper_leave(&mut s.streams, &s.y, &s.mix)?;
+    o.pass(s, &w.moe_hc, &w.moe_norm)?;
+    o.feed(s, &w.moe, next.map(|next| (&next.attn_hc, &next.attn_norm)))
+}
 
-    o.enter(s, &w.moe_hc, &w.moe_norm)?;
-    o.moe(s, &w.moe)?;
-    o.hyper_leave(&mut s.streams, &s.y, &s.mix)
+/// The streams written with a sub-layer's result, then read for the next one; the unfused body of
+/// [`Ops::pass`].
+pub fn pass<O: Ops>(
+    o: &mut O,
+    s: &mut Scratch<O::Buffer, O::Picks>,
+    hc: &Hyper<O::Tensor>,
+    norm: &O::Tensor,
+) -> Result<(), O::Error> {
+    o.hyper_leave(&mut s.streams, &s.y, &s.mix)?;
+    o.enter(s, hc, norm)
 }
 
 /// A sub-layer's input, read from the streams and normalised; the unfused body of [`Ops::enter`].
@@ -54,15 +76,20 @@ pub fn enter<O: Ops>(
     o.rms_norm(&mut s.xn, &s.x, norm)
 }
 
-/// Router and experts; the unfused body of [`Ops::moe`].
-pub fn moe<O: Ops>(
+/// Router and experts, then the streams; the unfused body of [`Ops::feed`].
+pub fn feed<O: Ops>(
     o: &mut O,
     s: &mut Scratch<O::Buffer, O::Picks>,
     w: &Moe<O::Tensor>,
+    next: Option<(&Hyper<O::Tensor>, &O::Tensor)>,
 ) -> Result<(), O::Error> {
     o.matmul(&mut s.router, &s.xn, &w.gate)?;
     o.route(&mut s.experts, &s.router, &w.router)?;
-    o.experts(&mut s.y, &s.xn, &s.experts, &w.experts, &w.shared)
+    o.experts(&mut s.y, &s.xn, &s.experts, &w.experts, &w.shared)?;
+    match next {
+        Some((hc, norm)) => o.pass(s, hc, norm),
+        None => o.hyper_leave(&mut s.streams, &s.y, &s.mix),
+    }
 }
 
 /// Collapse of the streams, final norm, vocabulary.

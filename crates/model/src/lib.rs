@@ -48,7 +48,7 @@ pub mod weights;
 /// The unfused bodies of the groups that a backend may override for some plans only.
 pub mod groups {
     pub use crate::attention::attention;
-    pub use crate::forward::{enter, moe};
+    pub use crate::forward::{enter, feed, pass};
 }
 
 pub use backend::{Backend, HostBlock, HostMemory};

@@ -226,6 +226,16 @@ pub trait Ops: Sized {
         crate::forward::enter(self, s, hc, norm)
     }
 
+    /// From one sub-layer to the next: `y` written to the streams, then these read and normalised into `xn`.
+    fn pass(
+        &mut self,
+        s: &mut Scratch<Self::Buffer, Self::Picks>,
+        hc: &Hyper<Self::Tensor>,
+        norm: &Self::Tensor,
+    ) -> Result<(), Self::Error> {
+        crate::forward::pass(self, s, hc, norm)
+    }
+
     /// All of attention, from `xn` to `y`.
     fn attention(
         &mut self,
@@ -277,12 +287,13 @@ pub trait Ops: Sized {
         attention::select(self, s, w, at)
     }
 
-    /// Router and experts.
-    fn moe(
+    /// Router and experts, from `xn` to the streams; and the input of the next sub-layer, if one follows.
+    fn feed(
         &mut self,
         s: &mut Scratch<Self::Buffer, Self::Picks>,
         w: &Moe<Self::Tensor>,
+        next: Option<(&Hyper<Self::Tensor>, &Self::Tensor)>,
     ) -> Result<(), Self::Error> {
-        crate::forward::moe(self, s, w)
+        crate::forward::feed(self, s, w, next)
     }
 }

@@ -22,10 +22,27 @@ impl Device {
 
     /// Allows a kernel more than 48 KiB of dynamic shared memory.
     pub(crate) fn allow_shared(&self, kernel: Kernel, bytes: u32) -> Result<(), Error> {
-        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        use sys::CUfunction_attribute as Attribute;
+        let attribute = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        self.set_attribute(kernel, attribute, bytes as i32)
+    }
+
+    /// Allows a kernel clusters of more than eight blocks.
+    pub(crate) fn allow_clusters(&self, kernel: Kernel) -> Result<(), Error> {
+        use sys::CUfunction_attribute as Attribute;
+        let attribute = Attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED;
+        self.set_attribute(kernel, attribute, 1)
+    }
+
+    fn set_attribute(
+        &self,
+        kernel: Kernel,
+        attribute: sys::CUfunction_attribute,
+        value: i32,
+    ) -> Result<(), Error> {
         self.bind()?;
         // SAFETY: the function is of this module.
-        unsafe { result::function::set_function_attribute(kernel.0, attribute, bytes as i32) }
+        unsafe { result::function::set_function_attribute(kernel.0, attribute, value) }
             .map_err(Error::of("cuFuncSetAttribute"))
     }
 }
@@ -77,5 +94,8 @@ arg!(
     crate::layout::Memory,
     crate::layout::Place,
     crate::layout::Parts,
-    crate::layout::Inward
+    crate::layout::Inward,
+    crate::layout::Pass,
+    crate::layout::Settle,
+    crate::layout::Choice
 );

@@ -50,11 +50,25 @@ impl Device {
         shared: u32,
         args: &[&dyn Arg],
     ) -> Result<(), Error> {
+        self.launch_clusters(kernel, (grid, 1), block, shared, args)
+    }
+
+    /// The same for clusters of so many blocks along x.
+    pub(crate) fn launch_clusters(
+        &self,
+        kernel: Kernel,
+        (grid, cluster): ([u32; 3], u32),
+        block: [u32; 2],
+        shared: u32,
+        args: &[&dyn Arg],
+    ) -> Result<(), Error> {
         if grid.contains(&0) {
             return Ok(());
         }
         let mut queue = self.queue();
-        queue.list.push(kernel, grid, block, shared, args);
+        queue
+            .list
+            .push(kernel, (grid, cluster), block, shared, args);
         if queue.deferred {
             return Ok(());
         }
@@ -155,13 +169,28 @@ impl Device {
         launch: &Launch,
         args: &mut [*mut c_void; MOST_ARGS],
     ) -> Result<(), Error> {
-        let mut attribute = sys::CUlaunchAttribute {
-            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+        let attribute = |id, value| sys::CUlaunchAttribute {
+            id,
             pad: [0; 4],
-            value: sys::CUlaunchAttributeValue {
-                programmaticStreamSerializationAllowed: 1,
-            },
+            value,
         };
+        use sys::CUlaunchAttributeID as Id;
+        let overlap = sys::CUlaunchAttributeValue {
+            programmaticStreamSerializationAllowed: 1,
+        };
+        let [x, y, z] = [launch.cluster, 1, 1];
+        let cluster = sys::CUlaunchAttributeValue {
+            clusterDim: sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x, y, z },
+        };
+        let mut attributes = [
+            attribute(
+                Id::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                overlap,
+            ),
+            attribute(Id::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, cluster),
+        ];
+        // Only cards where kernels overlap have clusters.
+        let count = u32::from(self.overlaps) + u32::from(launch.cluster > 1);
         let config = sys::CUlaunchConfig {
             gridDimX: launch.grid[0],
             gridDimY: launch.grid[1],
@@ -171,8 +200,8 @@ impl Device {
             blockDimZ: 1,
             sharedMemBytes: launch.shared,
             hStream: self.stream.cu_stream(),
-            attrs: &raw mut attribute,
-            numAttrs: u32::from(self.overlaps),
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: count,
         };
         let (kernel, args) = (launch.kernel.0, args.as_mut_ptr());
         // SAFETY: the arguments are those of the kernel, as the operation that names both is

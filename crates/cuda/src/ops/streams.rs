@@ -17,6 +17,7 @@ impl Cuda {
         streams: &Buffer,
         hc: &Hyper<Tensor>,
     ) -> Done {
+        self.work.mix_due.set(false);
         if self.by_halves(self.plan.len()) && hc.mix.format == Format::F16 {
             return self.device.launch(
                 self.kernels.hyper_enter_tiles,
@@ -61,7 +62,8 @@ impl Cuda {
     }
 
     /// A block's output into the streams.
-    pub(super) fn write_streams(&mut self, streams: &mut Buffer, y: &Buffer, mix: &Buffer) -> Done {
+    pub(crate) fn write_streams(&self, streams: &mut Buffer, y: &Buffer, mix: &Buffer) -> Done {
+        self.settle_now(mix)?;
         let width = y.width as u32;
         self.device.launch(
             self.kernels.hyper_leave,

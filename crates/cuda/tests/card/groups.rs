@@ -17,7 +17,24 @@ pub(crate) const CHECKS: &[Check] = &[
     ("groups q8", || hold(&synthetic::mini(), Recipe::Q8)),
     ("groups float", || hold(&synthetic::mini(), Recipe::FLOAT)),
     ("groups q2 wide", || hold(&synthetic::wide(), Recipe::Q2)),
+    ("groups q2 of 4096 columns", || {
+        hold(&broad(4096), Recipe::Q2);
+    }),
+    ("groups q8 of 7168 columns", || {
+        hold(&broad(7168), Recipe::Q8);
+    }),
 ];
+
+/// Few layers and experts as wide as a real model's streams.
+fn broad(hidden: usize) -> Shape {
+    let mini = synthetic::mini();
+    Shape {
+        hidden,
+        ratios: mini.ratios[..3].to_vec(),
+        experts: 8,
+        ..mini
+    }
+}
 
 /// Sessions that decode together, most of all.
 const MOST: u32 = 64;
