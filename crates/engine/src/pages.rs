@@ -251,9 +251,9 @@ impl Pages {
         }
     }
 
-    /// Is this page there for one frontier alone, so that it is free once that lets go?
-    pub fn is_idle(&self, page: u32) -> bool {
-        self.seen_by[page as usize] == 0 && self.kept[page as usize].by == 1
+    /// Is this page there for so many keepers alone, so that it is free once they let go?
+    pub fn is_idle(&self, page: u32, keepers: u32) -> bool {
+        self.seen_by[page as usize] == 0 && self.kept[page as usize].by == keepers
     }
 
     /// A table over pages that others see or keep.

@@ -12,7 +12,7 @@
 use std::time::Instant;
 
 use ds4_model::kv::PAGE_TOKENS;
-use ds4_store::{Buffer, Freed, Kind, Lost, Name, New, Scope, Tree};
+use ds4_store::{Buffer, Freed, Kind, Lost, Name, New, Scope, Shared, Tree};
 
 use crate::engine::Options;
 use crate::error::EngineError;
@@ -193,11 +193,18 @@ impl Prefixes {
         }
         let now = self.now();
         while pages.unpromised() < count {
+            // A short conversation is one page with several frontiers: none of them frees it alone,
+            // and a long one would be the only one to give up anything.
+            let bytes = self.page_bytes;
+            let shares = |held: &Held| held.open.map(|id| Shared { id, bytes });
             let frees = |lost: Lost<'_, u32, Held>| match lost {
-                Lost::Page(&page) => pages.is_idle(page),
-                Lost::Frontier(held) => held.open.is_some_and(|page| pages.is_idle(page)),
+                Lost::Page(&page) => pages.is_idle(page, 1),
+                Lost::Frontiers(held, count) => {
+                    let open = held.open;
+                    open.is_some_and(|page| pages.is_idle(page, count as u32))
+                }
             };
-            if let Some(freed) = self.tree.evict(now, frees) {
+            if let Some(freed) = self.tree.evict_shared(now, shares, frees) {
                 give_back(freed, pages);
                 continue;
             }

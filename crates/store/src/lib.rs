@@ -35,4 +35,4 @@ pub use disk::{Disk, Put, Report, Stored};
 pub use host::Host;
 pub use name::{Chain, Name, Scope, Tenant};
 pub use record::{Body, Head, ReadError, Refused};
-pub use tree::{Found, Freed, FreedPage, Kind, Lost, New, Place, Tree};
+pub use tree::{Found, Freed, FreedPage, Kind, Lost, New, Place, Shared, Tree};

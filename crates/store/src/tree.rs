@@ -21,7 +21,7 @@ use std::collections::hash_map::Entry;
 use std::ops::Bound::{Included, Unbounded};
 
 use crate::name::{Chain, Name, NameMap, Scope};
-pub use score::Lost;
+pub use score::{Lost, Shared};
 use shares::Shares;
 
 /// Why a frontier is kept.

@@ -319,7 +319,7 @@ fn what_frees_nothing_stays() {
     // A session works on the page of the first one: letting go of it would free nothing.
     let freed = both.tree.evict(5000.0, |lost| match lost {
         Lost::Page(&page) => page == held[1],
-        Lost::Frontier(_) => false,
+        Lost::Frontiers(..) => false,
     });
     assert_eq!(both.take(freed.unwrap()), [[9, 9, 9, 9]]);
     assert!(both.tree.evict(0.0, |_| false).is_none());

@@ -9,6 +9,7 @@ mod chat;
 mod client;
 mod completions;
 mod corpus;
+mod crowd;
 mod docs;
 mod faults;
 mod guards;

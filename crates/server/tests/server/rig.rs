@@ -91,18 +91,26 @@ pub(crate) fn engine(slots: usize) -> Engine {
 
 /// The same, with a place on disk for what is computed.
 pub(crate) fn engine_with(slots: usize, store: Option<Store>) -> Engine {
+    let options = Options {
+        store,
+        ..Options::default()
+    };
+    engine_in(slots, 48, options)
+}
+
+/// The same in so many pages, as the options say otherwise.
+pub(crate) fn engine_in(slots: usize, pages: usize, options: Options) -> Engine {
     let cpu = CpuOptions {
         threads: 1,
         slots,
-        pages: 48,
+        pages,
         max_rows: 96,
         max_outputs: 8,
         ..CpuOptions::default()
     };
     let options = Options {
         context: CONTEXT,
-        store,
-        ..Options::default()
+        ..options
     };
     let machine = Box::new(load_cpu(&FILE, cpu).unwrap());
     Engine::start(machine, Some(Arc::clone(&TOKENIZER)), options).unwrap()

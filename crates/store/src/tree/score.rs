@@ -5,7 +5,7 @@
 //! need too are free. It is used as often as it was lately: every use counts one, and half as much
 //! every [`HALF_LIFE`].
 
-use super::{Freed, Kept, Tree, longest_prefix};
+use super::{Freed, Node, Tree, longest_prefix};
 use crate::name::Name;
 
 /// Seconds after which a use counts half: a lunch break does not cost a conversation its prefix,
@@ -57,31 +57,50 @@ impl<P, F> Tree<P, F> {
         now: f64,
         frees: impl Fn(Lost<'_, P, F>) -> bool,
     ) -> Option<Freed<P, F>> {
-        let name = {
+        self.evict_shared(now, |_| None, frees)
+    }
+
+    /// The same, where frontiers may hold something in common, which is free when the last of them
+    /// goes: neighbours of which `shares` says the same are kept together or let go of together.
+    pub fn evict_shared(
+        &mut self,
+        now: f64,
+        shares: impl Fn(&F) -> Option<Shared>,
+        frees: impl Fn(Lost<'_, P, F>) -> bool,
+    ) -> Option<Freed<P, F>> {
+        let names = {
             let may_lose = self.shares.losers(now);
             let mut worst = None;
-            let choose = |name, root, worth, is_freeing| {
+            let choose = |root, choice: Choice| {
                 // Names break ties, so that the order of a hash table decides nothing.
-                let rank = (!may_lose(root), worth, name);
-                if is_freeing && worst.is_none_or(|worst| rank < worst) {
+                let worth = choice.saved / choice.bytes as f64;
+                let rank = (!may_lose(root), worth, choice.names);
+                if worst.as_ref().is_none_or(|worst| rank < *worst) {
                     worst = Some(rank);
                 }
             };
-            self.for_each_worth(now, choose, frees);
+            self.for_each_choice(now, choose, shares, frees);
             worst?.2
         };
-        Some(self.remove(name))
+        let mut freed = Freed::default();
+        for name in names {
+            self.remove_into(name, &mut freed);
+        }
+        Some(freed)
     }
 
-    fn for_each_worth(
+    /// Everything that may go.
+    fn for_each_choice(
         &self,
         now: f64,
-        mut each: impl FnMut(Name, Name, f64, bool),
+        mut each: impl FnMut(Name, Choice),
+        shares: impl Fn(&F) -> Option<Shared>,
         frees: impl Fn(Lost<'_, P, F>) -> bool,
     ) {
         let roots = self.nodes.iter().filter(|(_, node)| node.before.is_none());
         // Nodes to look at, each with the position of the deepest frontier above it.
         let mut nodes: Vec<(Name, usize)> = roots.map(|(&name, _)| (name, 0)).collect();
+        let mut choices: Vec<(Option<Shared>, Choice)> = Vec::new();
         while let Some((at, above)) = nodes.pop() {
             let node = &self.nodes[&at];
             let begin = node.depth * self.page_tokens;
@@ -89,13 +108,33 @@ impl<P, F> Tree<P, F> {
                 Some((tail, _)) => begin + tail.len(),
                 None => above,
             };
-            for (tail, name) in &node.tails {
-                let kept = &self.frontiers[name];
+            for (tail, &name) in &node.tails {
+                let kept = &self.frontiers[&name];
                 let above = tail.split_last().map_or(above, |(_, tail)| before(tail));
-                let (bytes, is_freeing) = self.alone(kept, &frees);
-                let saved = (kept.at - above) as f64 * kept.heat.at(now);
-                let is_freeing = is_freeing && kept.pins == 0;
-                each(*name, node.root, saved / bytes as f64, is_freeing);
+                let shared = shares(&kept.frontier);
+                let others = choices
+                    .iter_mut()
+                    .find(|(other, _)| shared.is_some() && *other == shared);
+                let choice = match others {
+                    Some((_, choice)) => {
+                        // It is counted with the first.
+                        choice.bytes -= shared.map_or(0, |shared| shared.bytes);
+                        choice
+                    }
+                    None => {
+                        choices.push((shared, Choice::default()));
+                        &mut choices.last_mut().expect("it was pushed").1
+                    }
+                };
+                choice.names.push(name);
+                choice.saved += (kept.at - above) as f64 * kept.heat.at(now);
+                choice.bytes += kept.bytes;
+                choice.is_pinned |= kept.pins > 0;
+            }
+            for (_, mut choice) in choices.drain(..) {
+                if self.frees(node, &mut choice, &frees) && !choice.is_pinned {
+                    each(node.root, choice);
+                }
             }
             for name in &node.after {
                 let tokens = self.tail(&self.nodes[name].tokens);
@@ -104,28 +143,56 @@ impl<P, F> Tree<P, F> {
         }
     }
 
-    /// Bytes that only this frontier needs, and whether `frees` says so of any of them.
-    fn alone(&self, kept: &Kept<F>, frees: impl Fn(Lost<'_, P, F>) -> bool) -> (u64, bool) {
-        let mut bytes = kept.bytes.max(1);
-        let mut is_freeing = frees(Lost::Frontier(&kept.frontier));
-        let mut node = &self.nodes[&kept.node];
-        while node.after.len() + node.tails.len() == 1 {
+    /// Whether `frees` says yes of anything that goes with these frontiers of a node. Pages that
+    /// only they need are theirs.
+    fn frees<'t>(
+        &'t self,
+        mut node: &'t Node<P>,
+        choice: &mut Choice,
+        frees: impl Fn(Lost<'_, P, F>) -> bool,
+    ) -> bool {
+        let count = choice.names.len();
+        let one = &self.frontiers[&choice.names[0]].frontier;
+        let mut is_freeing = frees(Lost::Frontiers(one, count));
+        choice.bytes = choice.bytes.max(1);
+        let mut hanging = node.after.len() + node.tails.len() - count;
+        while hanging == 0 {
             let (Some(page), Some(before)) = (&node.page, node.before) else {
                 break;
             };
-            bytes += node.bytes;
+            choice.bytes += node.bytes;
             is_freeing |= frees(Lost::Page(page));
             node = &self.nodes[&before];
+            hanging = node.after.len() + node.tails.len() - 1;
         }
-        (bytes, is_freeing)
+        is_freeing
     }
 }
 
-/// Something that would go with a frontier.
+/// Frontiers of one node that go together.
+#[derive(Default)]
+struct Choice {
+    names: Vec<Name>,
+    /// Tokens that would have to be computed again, by use.
+    saved: f64,
+    bytes: u64,
+    is_pinned: bool,
+}
+
+/// Something that several frontiers hold: what, and its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Tells it from others.
+    pub id: u32,
+    /// Counted with each of them.
+    pub bytes: u64,
+}
+
+/// Something that would go with frontiers.
 #[derive(Debug)]
 pub enum Lost<'a, P, F> {
-    /// A page that only this frontier needs.
+    /// A page that only they need.
     Page(&'a P),
-    /// The frontier itself.
-    Frontier(&'a F),
+    /// One of them, and how many there are.
+    Frontiers(&'a F, usize),
 }
