@@ -45,7 +45,7 @@ pub(crate) struct Path {
 #[derive(Clone, Debug)]
 pub(crate) struct Alias {
     pub(crate) path: Path,
-    /// Tokens of it that must have been computed. What has to be read again is read without.
+    /// With so many of its tokens computed, nothing but what is new is left.
     pub(crate) live: u32,
 }
 

@@ -3,8 +3,8 @@
 //! Without tools a question drops the reasoning of the turns before it: their openers say
 //! `</think>` where the session's memory holds `<think>` and what was thought. Such a prompt parts
 //! from what is computed at the first thought. So there is a second one, [`Alias`]: the same
-//! conversation with the thoughts left where they are. It is for whoever finds it computed; a
-//! prompt that has to be read anyway is the one the model was trained on.
+//! conversation with the thoughts left where they are. It is for whoever finds it computed; where
+//! it leaves more to read than the other, the other is the one the model was trained on.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(crate) struct Restored {
 /// The same conversation with the thoughts of earlier turns.
 pub(crate) struct Alias {
     pub(crate) tokens: Tokens,
-    /// Tokens that must have been computed for it to be a continuation.
+    /// With so many of its tokens computed, nothing but what is new is left.
     pub(crate) live: usize,
 }
 
