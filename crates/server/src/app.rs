@@ -115,7 +115,8 @@ impl App {
         let said = Arc::new(said);
         self.replay.keep(tenant, Arc::clone(&said));
         if let Some(diary) = &self.diary {
-            diary.keep(tenant, Entry::Turn(said));
+            let bytes = said.bytes();
+            diary.keep(tenant, Entry::Turn(said), bytes);
         }
     }
 
@@ -129,7 +130,7 @@ impl App {
                 output: kept.output.clone(),
                 reply: kept.reply.clone(),
             };
-            diary.keep(tenant, Entry::Reply(reply));
+            diary.keep(tenant, Entry::Reply(reply), kept.bytes);
         }
         self.replies.keep(tenant, id, kept);
     }

@@ -37,6 +37,17 @@ pub(crate) struct Said {
     pub(crate) before: Place,
 }
 
+impl Said {
+    /// How much memory it takes, about: its keys and their tables besides.
+    pub(crate) fn bytes(&self) -> usize {
+        let calls = self.calls.iter();
+        let calls: usize = calls
+            .map(|call| call.name.len() + call.arguments.len() + 96)
+            .sum();
+        self.ids.len() * 4 + self.thought.len() + self.text.len() + calls + 512
+    }
+}
+
 /// All that stands before a turn, its opening excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Place([u8; 32]);
@@ -113,13 +124,13 @@ impl Replay {
         for key in keys(tenant, &said) {
             turns.by_key.insert(key, Arc::clone(&said));
         }
-        turns.bytes += size(&said);
+        turns.bytes += said.bytes();
         turns.order.push_back((tenant, said));
         while turns.order.len() > MOST_TURNS || turns.bytes > self.most {
             let Some((tenant, oldest)) = turns.order.pop_front() else {
                 break;
             };
-            turns.bytes -= size(&oldest);
+            turns.bytes -= oldest.bytes();
             for key in keys(tenant, &oldest) {
                 // Somebody else may have come to the same place since.
                 if turns
@@ -157,13 +168,4 @@ fn keys(tenant: Tenant, said: &Said) -> Vec<Key> {
     }
     keys.push(Key::Place(tenant, said.before));
     keys
-}
-
-fn size(said: &Said) -> usize {
-    let calls = said.calls.iter();
-    let calls: usize = calls
-        .map(|call| call.name.len() + call.arguments.len() + 96)
-        .sum();
-    // Keys and their tables besides.
-    said.ids.len() * 4 + said.thought.len() + said.text.len() + calls + 512
 }

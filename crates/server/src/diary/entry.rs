@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use ds4_prompt::TokenId;
-use ds4_prompt::chat::ToolCall;
 use ds4_prompt::dsml::Begin;
-use ds4_prompt::json::{Grammar, Value, parse};
+use ds4_prompt::json::Value;
 
-use crate::replay::{Place, Said};
+use crate::replay::Said;
 use crate::tenant::Tenant;
 
 /// What is kept.
@@ -38,11 +36,8 @@ pub(crate) struct Dated {
     pub(crate) entry: Entry,
 }
 
-/// Bytes before an entry's own: kind, moment, tenant, length.
-const HEAD: usize = 4 + 8 + 32 + 4;
-
-const TURN: u32 = 1;
-const REPLY: u32 = 2;
+pub(super) const TURN: u32 = 1;
+pub(super) const REPLY: u32 = 2;
 
 impl Dated {
     /// Adds its bytes.
@@ -71,39 +66,6 @@ impl Dated {
         out.extend_from_slice(&self.tenant.bytes());
         put(&body, out);
     }
-}
-
-/// The entries that follow each other in `bytes`, and the bytes of each; none if they are not whole.
-pub(crate) fn read_all(bytes: &[u8]) -> Option<Vec<(Dated, &[u8])>> {
-    let mut rest = Bytes(bytes);
-    let mut entries = Vec::new();
-    while !rest.0.is_empty() {
-        let from = rest.0;
-        let kind = rest.number()?;
-        let at = u64::from_le_bytes(rest.fixed()?);
-        let tenant = Tenant::of_bytes(rest.fixed()?);
-        let body = rest.slice()?;
-        let entry = read(kind, body)?;
-        let own = from.get(..HEAD + body.len())?;
-        entries.push((Dated { at, tenant, entry }, own));
-    }
-    Some(entries)
-}
-
-fn read(kind: u32, body: &[u8]) -> Option<Entry> {
-    let mut body = Bytes(body);
-    let entry = match kind {
-        TURN => Entry::Turn(Arc::new(body.turn()?)),
-        REPLY => Entry::Reply(Reply {
-            id: body.text()?,
-            before: body.some()?,
-            input: body.items()?,
-            output: body.items()?,
-            reply: serde_json::from_slice(body.slice()?).ok()?,
-        }),
-        _ => return None,
-    };
-    body.0.is_empty().then_some(entry)
 }
 
 fn write_turn(said: &Said, out: &mut Vec<u8>) {
@@ -148,93 +110,21 @@ fn put_some(text: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
-/// Bytes that are being read. Lengths are looked at before anything is taken.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        self.fixed().map(u32::from_le_bytes)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        match self.number()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
-    fn slice(&mut self) -> Option<&'a [u8]> {
-        let count = self.number()?;
-        self.take(count as usize)
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let bytes = self.slice()?;
-        std::str::from_utf8(bytes).ok().map(str::to_owned)
-    }
-
-    /// A text that may be missing: none in the inside, not outside.
-    fn some(&mut self) -> Option<Option<String>> {
-        match self.flag()? {
-            false => Some(None),
-            true => self.text().map(Some),
-        }
-    }
-
-    fn items(&mut self) -> Option<Vec<Value>> {
-        let count = self.number()?;
-        let item = |_| {
-            let text = std::str::from_utf8(self.slice()?).ok()?;
-            parse(text, Grammar::Strict).ok()
-        };
-        (0..count).map(item).collect()
-    }
-
-    fn turn(&mut self) -> Option<Said> {
-        let before = Place::of_bytes(self.fixed()?);
-        let begin = match self.flag()? {
-            true => Begin::Reasoning,
-            false => Begin::Text,
-        };
-        let count = self.number()? as usize;
-        let ids = self.take(count.checked_mul(4)?)?.chunks_exact(4);
-        let id = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes).map(TokenId);
-        let ids: Option<Vec<TokenId>> = ids.map(id).collect();
-        let (thought, text, signature) = (self.text()?, self.text()?, self.some()?);
-        let count = self.number()?;
-        let call = |_| {
-            Some(ToolCall {
-                id: self.some()?,
-                name: self.text()?,
-                arguments: self.text()?,
-            })
-        };
-        Some(Said {
-            begin,
-            ids: ids?,
-            thought,
-            text,
-            calls: (0..count).map(call).collect::<Option<_>>()?,
-            signature,
-            before,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ds4_prompt::TokenId;
+    use ds4_prompt::chat::ToolCall;
+    use ds4_prompt::json::{Grammar, parse};
+
+    use super::super::read::entries as walk;
     use super::*;
+    use crate::replay::Place;
+
+    /// All of them, read, with their bytes.
+    fn read_all(bytes: &[u8]) -> Option<Vec<(Dated, &[u8])>> {
+        let all = walk(bytes)?.into_iter();
+        all.map(|entry| Some((entry.read()?, entry.own))).collect()
+    }
 
     fn entries() -> Vec<Dated> {
         let tenant = crate::tenant::Keys::new(&["a".to_owned()]);
@@ -285,6 +175,21 @@ mod tests {
             assert_eq!(again, *own);
         }
         assert_eq!(read.len(), 2);
+    }
+
+    #[test]
+    fn a_reply_is_known_unread() {
+        let (entries, mut bytes) = (entries(), Vec::new());
+        entries.iter().for_each(|entry| entry.write(&mut bytes));
+        let tenant = entries[1].tenant;
+        let is_it = |tenant, id| {
+            let all = walk(&bytes).unwrap().into_iter();
+            all.map(|entry| entry.is_reply(tenant, id))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(is_it(tenant, "resp_2"), [false, true]);
+        assert_eq!(is_it(tenant, "resp_1"), [false, false]);
+        assert_eq!(is_it(Tenant::EVERYBODY, "resp_2"), [false, false]);
     }
 
     /// Checksums keep accidents out; whoever writes a checksum of his own gets no further than a

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use ds4_store::files::{self, Files, System};
 
-use super::entry::{Dated, Entry};
+use super::entry::Dated;
+use super::read::Raw;
 use super::segment::{self, HEAD, Refused};
 use crate::ids;
 use crate::tenant::Tenant;
 
-/// More files than these are joined.
+/// More small files than these are joined.
 const MOST_FILES: usize = 64;
 
 /// Files of this size are not joined any more, unless the bound is smaller.
@@ -71,11 +72,13 @@ impl Folder {
             match read_own(&found, identity) {
                 Ok(None) => {}
                 Ok(Some(bytes)) => {
-                    let own = segment::open(&bytes).map_err(|refused| refused.to_string());
-                    let own = own.map(|own| own.into_iter().map(|(dated, _)| dated));
+                    let own = segment::open(&bytes).and_then(|own| {
+                        let read: Option<Vec<Dated>> = own.iter().map(Raw::read).collect();
+                        read.ok_or(Refused::Entries)
+                    });
                     match own {
                         Ok(own) => entries.extend(own),
-                        Err(refused) => self.refuse(&found, &refused, &mut complain),
+                        Err(refused) => self.refuse(&found, &refused.to_string(), &mut complain),
                     }
                 }
                 Err(refused) => self.refuse(&found, &refused, &mut complain),
@@ -93,8 +96,7 @@ impl Folder {
     pub(crate) fn write(&self, identity: &[u8; 32], at: u64, entries: &[u8]) -> io::Result<()> {
         let _lock = files::lock(&self.path)?;
         let mut files = self.files()?;
-        if files.len() >= MOST_FILES {
-            self.join(identity, &files)?;
+        if self.join(identity, &files)? {
             files = self.files()?;
         }
         let file = segment::seal(identity, entries);
@@ -119,17 +121,45 @@ impl Folder {
         LARGE.min(self.bytes / 16)
     }
 
-    /// Makes one file of the small ones of a model.
-    fn join(&self, identity: &[u8; 32], files: &[Found]) -> io::Result<()> {
-        let small = files.iter().filter(|found| found.bytes < self.large());
-        // What is refused is complained about when everything is read.
-        let own = small.filter_map(|found| Some((found, read_own(found, identity).ok()??)));
-        let own: Vec<(&Found, Vec<u8>)> = own.collect();
-        let mut entries: Vec<(Dated, &[u8])> = Vec::new();
-        for (_, bytes) in &own {
-            entries.extend(segment::open(bytes).unwrap_or_default());
+    /// Joins the small files of a model if there are many, one after the other until they are not
+    /// small any more. Whether there were.
+    fn join(&self, identity: &[u8; 32], files: &[Found]) -> io::Result<bool> {
+        let is_small = |found: &&Found| found.bytes < self.large();
+        let is_own = |found: &&Found| head(found).is_ok_and(|head| is_of(&head, identity));
+        if files.iter().filter(is_small).count() < MOST_FILES {
+            return Ok(false);
         }
-        self.put_all(identity, entries)?;
+        let small = files
+            .iter()
+            .filter(|found| is_small(found) && is_own(found));
+        let mut small: Vec<&Found> = small.collect();
+        if small.len() < MOST_FILES {
+            return Ok(false);
+        }
+        while !small.is_empty() {
+            let mut sum = 0;
+            let few = small.iter().take_while(|found| {
+                let is_room = sum < self.large();
+                sum += found.bytes;
+                is_room
+            });
+            let rest = small.split_off(few.count());
+            self.join_all(identity, &std::mem::replace(&mut small, rest))?;
+        }
+        Ok(true)
+    }
+
+    /// Makes one file of these.
+    fn join_all(&self, identity: &[u8; 32], files: &[&Found]) -> io::Result<()> {
+        // What is refused is complained about when everything is read.
+        let own = files
+            .iter()
+            .filter_map(|found| Some((found, read_own(found, identity).ok()??)));
+        let own: Vec<(&&Found, Vec<u8>)> = own.collect();
+        let opened = own
+            .iter()
+            .filter_map(|(_, bytes)| segment::open(bytes).ok());
+        self.put_all(identity, opened.flatten().collect())?;
         for (found, _) in own {
             System.remove(&found.path)?;
         }
@@ -142,17 +172,13 @@ impl Folder {
     /// If the system refuses.
     pub(crate) fn erase(&self, identity: &[u8; 32], tenant: Tenant, id: &str) -> io::Result<()> {
         let _lock = files::lock(&self.path)?;
-        let is_it = |dated: &Dated| match &dated.entry {
-            Entry::Reply(reply) => dated.tenant == tenant && reply.id == id,
-            Entry::Turn(_) => false,
-        };
         for found in self.files()? {
             let Ok(Some(bytes)) = read_own(&found, identity) else {
                 continue;
             };
             let mut entries = segment::open(&bytes).unwrap_or_default();
             let before = entries.len();
-            entries.retain(|(dated, _)| !is_it(dated));
+            entries.retain(|entry| !entry.is_reply(tenant, id));
             if entries.len() < before {
                 self.put_all(identity, entries)?;
                 System.remove(&found.path)?;
@@ -162,15 +188,13 @@ impl Folder {
     }
 
     /// Writes a file of what was read of others.
-    fn put_all(&self, identity: &[u8; 32], mut entries: Vec<(Dated, &[u8])>) -> io::Result<()> {
-        entries.sort_by_key(|(dated, _)| dated.at);
-        let Some(newest) = entries.last().map(|(dated, _)| dated.at) else {
+    fn put_all(&self, identity: &[u8; 32], mut entries: Vec<Raw<'_>>) -> io::Result<()> {
+        entries.sort_by_key(|entry| entry.at);
+        let Some(newest) = entries.last().map(|entry| entry.at) else {
             return Ok(());
         };
-        let bytes: Vec<u8> = entries
-            .iter()
-            .flat_map(|(_, own)| own.iter().copied())
-            .collect();
+        let parts: Vec<&[u8]> = entries.iter().map(|entry| entry.own).collect();
+        let bytes = parts.concat();
         self.put(newest, &segment::seal(identity, &bytes))
     }
 
@@ -233,23 +257,85 @@ fn is_ours(name: &str) -> bool {
         .is_some_and(|(at, id)| at.len() == 16 && id.len() == 32 && is_hex(at) && is_hex(id))
 }
 
+/// The first bytes of a file.
+fn head(found: &Found) -> io::Result<[u8; HEAD]> {
+    let mut head = [0; HEAD];
+    File::open(&found.path)?.read_exact(&mut head)?;
+    Ok(head)
+}
+
+fn is_of(head: &[u8; HEAD], identity: &[u8; 32]) -> bool {
+    segment::identity(head).is_ok_and(|own| own == *identity)
+}
+
 /// A file, if it is of this model.
 fn read_own(found: &Found, identity: &[u8; 32]) -> Result<Option<Vec<u8>>, String> {
-    let read = |file: &mut File, bytes: &mut [u8]| {
-        let read = file.read_exact(bytes);
-        read.map_err(|error| error.to_string())
-    };
     if found.bytes > MOST_FILE_BYTES || found.bytes < HEAD as u64 {
         return Err(Refused::Length.to_string());
     }
-    let mut file = File::open(&found.path).map_err(|error| error.to_string())?;
-    let mut head = [0; HEAD];
-    read(&mut file, &mut head)?;
+    let told = |error: io::Error| error.to_string();
+    let head = head(found).map_err(told)?;
     if segment::identity(&head).map_err(|refused| refused.to_string())? != *identity {
         return Ok(None);
     }
     let mut bytes = vec![0; found.bytes as usize];
-    bytes[..HEAD].copy_from_slice(&head);
-    read(&mut file, &mut bytes[HEAD..])?;
+    let mut file = File::open(&found.path).map_err(told)?;
+    file.read_exact(&mut bytes).map_err(told)?;
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::entry::{Entry, Reply};
+    use super::*;
+    use crate::tenant::Tenant;
+
+    /// An entry of about a kilobyte.
+    fn entry(at: u64) -> Vec<u8> {
+        let entry = Entry::Reply(Reply {
+            id: format!("resp_{at}"),
+            before: None,
+            input: Vec::new(),
+            output: Vec::new(),
+            reply: serde_json::Value::from("x".repeat(1000)),
+        });
+        let tenant = Tenant::EVERYBODY;
+        let mut bytes = Vec::new();
+        Dated { at, tenant, entry }.write(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn small_files_are_joined_until_they_are_not_small() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = Folder::make(path.path(), 1 << 20).unwrap();
+        let (own, other) = ([1; 32], [2; 32]);
+        for at in 0..400 {
+            let identity = if at % 40 == 39 { &other } else { &own };
+            folder.write(identity, at, &entry(at)).unwrap();
+            let files = folder.files().unwrap();
+            let small = files.iter().filter(|found| found.bytes < folder.large());
+            assert!(small.count() <= MOST_FILES + 10, "after {at}");
+            let large = 2 * folder.large();
+            assert!(files.iter().all(|found| found.bytes < large));
+        }
+        assert!(folder.files().unwrap().len() < 90);
+        folder.erase(&own, Tenant::EVERYBODY, "resp_5").unwrap();
+        let read = |identity| {
+            let read = folder.read(identity, |complaint| panic!("{complaint}"));
+            read.unwrap().iter().map(|dated| dated.at).collect()
+        };
+        let wanted = |is_own: bool| (0..400).filter(move |at| (at % 40 != 39) == is_own);
+        let found: Vec<u64> = read(&other);
+        assert_eq!(found, wanted(false).collect::<Vec<_>>());
+        let found: Vec<u64> = read(&own);
+        assert_eq!(
+            found,
+            wanted(true).filter(|at| *at != 5).collect::<Vec<_>>()
+        );
+        let unique: BTreeSet<u64> = found.iter().copied().collect();
+        assert_eq!(unique.len(), found.len());
+    }
 }

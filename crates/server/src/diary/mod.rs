@@ -10,12 +10,14 @@
 
 mod entry;
 mod folder;
+mod read;
 mod segment;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,15 +34,43 @@ const WAIT: Duration = Duration::from_secs(1);
 /// Entries that may wait to be written. More are forgotten at the end of the process.
 const QUEUE: usize = 1024;
 
+/// Bytes of them.
+const QUEUE_BYTES: usize = 64 << 20;
+
 enum Job {
-    Keep(Dated),
+    Keep(Dated, Weight),
     Erase(Tenant, String),
+}
+
+/// Bytes that wait. They are off the scale when this is dropped.
+struct Weight {
+    bytes: usize,
+    scale: Arc<AtomicUsize>,
+}
+
+impl Weight {
+    /// None if it is too much.
+    fn put(bytes: usize, scale: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = scale.fetch_add(bytes, Relaxed);
+        let weight = Self {
+            bytes,
+            scale: Arc::clone(scale),
+        };
+        (before + bytes <= QUEUE_BYTES).then_some(weight)
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.scale.fetch_sub(self.bytes, Relaxed);
+    }
 }
 
 /// Where entries go.
 pub(crate) struct Diary {
     folder: Mutex<Option<Folder>>,
     writer: Mutex<Option<Writer>>,
+    waiting: Arc<AtomicUsize>,
     log: Log,
 }
 
@@ -59,6 +89,7 @@ impl Diary {
         Ok(Self {
             folder: Mutex::new(Some(Folder::make(path, bytes)?)),
             writer: Mutex::new(None),
+            waiting: Arc::default(),
             log,
         })
     }
@@ -91,12 +122,14 @@ impl Diary {
         entries
     }
 
-    /// Keeps an entry.
-    pub(crate) fn keep(&self, tenant: Tenant, entry: Entry) {
-        if let Some(jobs) = self.jobs() {
+    /// Keeps an entry of about so many bytes.
+    pub(crate) fn keep(&self, tenant: Tenant, entry: Entry, bytes: usize) {
+        // A medium that is that far behind loses some; nobody waits for it.
+        if let Some(jobs) = self.jobs()
+            && let Some(weight) = Weight::put(bytes, &self.waiting)
+        {
             let at = now();
-            // A medium that is that far behind loses some; nobody waits for it.
-            let _ = jobs.try_send(Job::Keep(Dated { at, tenant, entry }));
+            let _ = jobs.try_send(Job::Keep(Dated { at, tenant, entry }, weight));
         }
     }
 
@@ -144,7 +177,7 @@ fn work(folder: &Folder, identity: &[u8; 32], jobs: &Receiver<Job>, log: &Log) {
         let until = Instant::now() + WAIT;
         loop {
             match job {
-                Job::Keep(dated) => {
+                Job::Keep(dated, _weight) => {
                     let (_, bytes) = gathered.get_or_insert((dated.at, Vec::new()));
                     dated.write(bytes);
                 }
@@ -178,4 +211,23 @@ fn work(folder: &Folder, identity: &[u8; 32], jobs: &Receiver<Job>, log: &Log) {
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::{QUEUE_BYTES, Weight};
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let scale = Arc::<AtomicUsize>::default();
+        let half = Weight::put(QUEUE_BYTES / 2, &scale);
+        let other = Weight::put(QUEUE_BYTES / 2, &scale);
+        assert!(half.is_some() && other.is_some());
+        assert!(Weight::put(1, &scale).is_none());
+        drop(half);
+        assert!(Weight::put(1, &scale).is_some());
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! `docs/formats/turns.md` has the bytes.
 
-use super::entry::{Dated, read_all};
+use super::read::{Raw, entries};
 
 const MAGIC: [u8; 8] = *b"DS4TURNS";
 const VERSION: u32 = 1;
@@ -53,23 +53,23 @@ pub(crate) fn identity(head: &[u8; HEAD]) -> Result<[u8; 32], Refused> {
     Ok(identity)
 }
 
-/// The entries of a file, each with its bytes.
-pub(crate) fn open(file: &[u8]) -> Result<Vec<(Dated, &[u8])>, Refused> {
+/// The entries of a file.
+pub(crate) fn open(file: &[u8]) -> Result<Vec<Raw<'_>>, Refused> {
     let (head, rest) = file.split_first_chunk::<HEAD>().ok_or(Refused::Length)?;
     identity(head)?;
-    let (entries, sum) = rest.split_last_chunk::<SUM>().ok_or(Refused::Length)?;
-    if head[48..] != (entries.len() as u64).to_le_bytes() {
+    let (bytes, sum) = rest.split_last_chunk::<SUM>().ok_or(Refused::Length)?;
+    if head[48..] != (bytes.len() as u64).to_le_bytes() {
         return Err(Refused::Length);
     }
     if blake3::hash(&file[..file.len() - SUM]) != *sum {
         return Err(Refused::Checksum);
     }
-    read_all(entries).ok_or(Refused::Entries)
+    entries(bytes).ok_or(Refused::Entries)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::{Entry, Reply};
+    use super::super::entry::{Dated, Entry, Reply};
     use super::*;
 
     #[test]
@@ -101,6 +101,6 @@ mod tests {
         }
         let mut longer = file;
         longer.push(0);
-        assert_eq!(open(&longer).unwrap_err(), Refused::Length);
+        assert_eq!(open(&longer).err(), Some(Refused::Length));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Kept {
     /// The reply as it was given.
     pub(crate) reply: serde_json::Value,
     /// How much of the shelf it takes, about.
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Kept {
