@@ -5,11 +5,12 @@
 //! cargo run -p ds4-server --example load -- [MINUTES] [SEED]
 //! ```
 //!
-//! A small model, all in one process, loopback only. Agents of three dialects have tool round trips
-//! whose words a script forces through the sampler; others ask what the model says by itself, which
-//! must be what it said when it was asked alone, whatever is computed next to it and whatever of the
-//! prompt was found in memory. Some leave in the middle, some read slowly. Conversations are kept
-//! in memory and on disk, within bounds that are reached early: from then on memory is flat.
+//! A small model, loopback only, the agents in a second process. Agents of three dialects have tool
+//! round trips whose words a script forces through the sampler; others ask what the model says by
+//! itself, which must be what it said when it was asked alone, whatever is computed next to it and
+//! whatever of the prompt was found in memory. Some leave in the middle, some read slowly.
+//! Conversations are kept in memory and on disk, within bounds that are reached early: from then on
+//! memory is flat.
 
 #![allow(
     clippy::print_stdout,
@@ -26,6 +27,7 @@ mod talk;
 mod client;
 
 use std::net::SocketAddr;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -94,10 +96,53 @@ fn is_idle(address: SocketAddr) -> bool {
     false
 }
 
+/// Works as agents against a server for so long, and fails if anything is not as it must be.
+fn work(address: SocketAddr, whole: Duration, seed: u64) {
+    // What the model says by itself, asked alone and cold.
+    let truth: Vec<String> = (0..agents::QUESTIONS).map(|n| noise(address, n)).collect();
+    let over = AtomicBool::new(false);
+    let tally = thread::scope(|scope| {
+        let begin = |at: u64| {
+            let (truth, over) = (&truth, &over);
+            scope.spawn(move || Agent::new(address, seed << 8 | at, truth).work(over))
+        };
+        let agents: Vec<_> = (0..SESSIONS as u64).map(begin).collect();
+        let begun = Instant::now();
+        while begun.elapsed() < whole && !agents.iter().any(|agent| agent.is_finished()) {
+            thread::sleep(Duration::from_millis(100));
+        }
+        over.store(true, Ordering::Relaxed);
+        let all = agents.into_iter().map(|agent| agent.join().unwrap());
+        all.fold(Tally::default(), Tally::plus)
+    });
+    println!("{tally}");
+    assert!(is_idle(address), "a slot is stuck: {}", health(address));
+    // Every slot is there to be used.
+    thread::scope(|scope| {
+        let ask = |_| scope.spawn(|| assert_eq!(noise(address, 0), truth[0]));
+        let all: Vec<_> = (0..SESSIONS).map(ask).collect();
+        all.into_iter().for_each(|one| one.join().unwrap());
+    });
+    assert!(tally.is_good(), "prefixes were lost");
+}
+
+/// The agents in a process of their own: this one's memory is the server's.
+fn agents(address: SocketAddr, minutes: f64, seed: u64) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let words = [address.to_string(), minutes.to_string(), seed.to_string()];
+    command.arg("agents").args(words).spawn().unwrap()
+}
+
 fn main() {
-    let mut words = std::env::args().skip(1);
-    let minutes: f64 = words.next().map_or(30.0, |word| word.parse().unwrap());
-    let seed: u64 = words.next().map_or(1, |word| word.parse().unwrap());
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let is_agents = words.first().is_some_and(|word| word == "agents");
+    let address = is_agents.then(|| words.drain(..2).nth(1).unwrap());
+    let minutes = words.first().map_or(30.0, |word| word.parse().unwrap());
+    let seed = words.get(1).map_or(1, |word| word.parse().unwrap());
+    let whole = Duration::from_secs_f64(60.0 * minutes);
+    if let Some(address) = address {
+        return work(address.parse().unwrap(), whole, seed);
+    }
     let dir = tempfile::tempdir().unwrap();
     let config = Config {
         address: "127.0.0.1:0".parse().unwrap(),
@@ -120,30 +165,10 @@ fn main() {
     let stopped = Arc::clone(&stop);
     let running = thread::spawn(move || server.run(&stopped).unwrap());
 
-    // What the model says by itself, asked alone and cold.
-    let truth: Vec<String> = (0..agents::QUESTIONS).map(|n| noise(address, n)).collect();
-    let over = AtomicBool::new(false);
-    let whole = Duration::from_secs_f64(60.0 * minutes);
     println!("{SESSIONS} agents for {minutes} minutes, seed {seed}");
-    let (tally, samples) = thread::scope(|scope| {
-        let begin = |at: u64| {
-            let (truth, over) = (&truth, &over);
-            scope.spawn(move || Agent::new(address, seed << 8 | at, truth).work(over))
-        };
-        let agents: Vec<_> = (0..SESSIONS as u64).map(begin).collect();
-        let samples = memory::watch(whole, || agents.iter().any(|agent| agent.is_finished()));
-        over.store(true, Ordering::Relaxed);
-        let all = agents.into_iter().map(|agent| agent.join().unwrap());
-        (all.fold(Tally::default(), Tally::plus), samples)
-    });
-    println!("{tally}");
-    assert!(is_idle(address), "a slot is stuck: {}", health(address));
-    // Every slot is there to be used.
-    thread::scope(|scope| {
-        let ask = |_| scope.spawn(|| assert_eq!(noise(address, 0), truth[0]));
-        let all: Vec<_> = (0..SESSIONS).map(ask).collect();
-        all.into_iter().for_each(|one| one.join().unwrap());
-    });
+    let mut agents = agents(address, minutes, seed);
+    let samples = memory::watch(whole, || agents.try_wait().unwrap().is_some());
+    assert!(agents.wait().unwrap().success(), "an agent failed");
     stop.store(true, Ordering::Relaxed);
     assert!(running.join().unwrap(), "the server did not drain");
     let (early, late) = memory::ends(&samples);
@@ -152,6 +177,5 @@ fn main() {
         "memory: {early:.1} MB once warm, {late:.1} MB at the end, {:+.2} %",
         100.0 * grown
     );
-    assert!(tally.is_good(), "prefixes were lost");
     assert!(grown < FLAT, "memory grows");
 }

@@ -12,7 +12,7 @@ fn resident() -> f64 {
 }
 
 /// Looks until the time is over, or something is wrong already.
-pub(crate) fn watch(whole: Duration, is_broken: impl Fn() -> bool) -> Vec<f64> {
+pub(crate) fn watch(whole: Duration, mut is_broken: impl FnMut() -> bool) -> Vec<f64> {
     let (begun, mut samples, mut told) = (Instant::now(), Vec::new(), 0);
     while begun.elapsed() < whole && !is_broken() {
         thread::sleep(Duration::from_secs(1).min(whole / 60));
