@@ -1,10 +1,11 @@
 //! Prefill and decode of a full-size synthetic model on a card, in tokens a second.
 //!
-//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile] [decode|prefill]]]`: the
-//! Flash shape with weights of noise, which are made in memory; all layers but LAYERS (default 2)
-//! share theirs, and each has its own copy on the card. With `profile` it also says in which kernels
-//! the time goes; with `decode` it measures one session that writes, and nothing else; with `prefill`
-//! only prompts, in steps of two sizes.
+//! `cargo run --release -p ds4-cuda --example speed [LAYERS [RECIPE [profile]
+//! [decode|prefill|short]]]`: the Flash shape with weights of noise, which are made in memory; all
+//! layers but LAYERS (default 2) share theirs, and each has its own copy on the card. With `profile`
+//! it also says in which kernels the time goes; with `decode` it measures one session that writes,
+//! and nothing else; with `prefill` only prompts, in steps of two sizes; with `short` one session and
+//! many at 2k.
 
 #![allow(
     clippy::unwrap_used,
@@ -79,6 +80,9 @@ fn main() {
 
     prefill(&mut rig, 0, (CHUNK, 1), &prompt, "first");
     decode(&mut rig, CONTEXTS[0], &prompt, profile);
+    if asked("short") {
+        return together(&mut rig, &prompt, profile);
+    }
     if !alone {
         prefill(&mut rig, CHUNK, (CHUNK, 3), &prompt, "again");
     }

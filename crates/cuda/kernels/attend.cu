@@ -3,6 +3,7 @@
 // A warp carries two heads: sixteen channels of each a lane. Rows are decoded into shared memory, a
 // tile at a time. With few rows in the plan each row's list is cut into parts, so that the card is
 // full; a second kernel joins them.
+#include "codes.cuh"
 #include "halves.cuh"
 #include "seen.cuh"
 
@@ -105,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(32 * ATTEND_WARPS)
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     attend_join(float *out, const float2 *parts, const float *sums, const float *sinks,
                 const float2 *angles, uint32_t heads, uint32_t count, uint32_t n, const Row *rows,
-                Memory memory, Place at, __half *half) {
+                Memory memory, Place at, __half *half, uint8_t *codes) {
     in_turn();
     if (blockIdx.x >= n * heads)
         return commit_row(rows, memory, at, blockIdx.x - n * heads);
@@ -135,6 +136,10 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
     ((float4 *)(out + (uint64_t)blockIdx.x * HEAD))[t] = sum;
     if (half)
         ((uint2 *)(half + (uint64_t)blockIdx.x * HEAD))[t] = rounded(bounded4(sum));
+    if (codes) {
+        Order order = natural(heads * HEAD);
+        write_codes(codes + (uint64_t)number * order.bytes(), order, head * HEAD + 4 * t, sum);
+    }
 }
 
 extern "C" __global__ void window_commit(const Row *rows, Memory memory, Place at) {

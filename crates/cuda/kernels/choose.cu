@@ -1,6 +1,7 @@
 // The router's choice for steps of few rows, in one kernel with what else waits for the same
 // products: its gathering by expert, the shared expert's SwiGLU, and how the streams will be
 // written.
+#include "codes.cuh"
 #include "halves.cuh"
 #include "hyper.cuh"
 
@@ -22,6 +23,7 @@ struct Choice {
     float *gate;
     const float *up;
     __half *half;
+    uint8_t *codes;
     Settle settle;
     uint32_t n, experts, used, tokens, width;
     float scale, limit;
@@ -117,12 +119,16 @@ extern "C" __global__ void __launch_bounds__(CHOOSE_THREADS)
         return;
     }
     if (blockIdx.x) {
-        uint32_t i = (blockIdx.x - 2) * CHOOSE_THREADS + t;
-        if (i < in.n * in.width) {
-            float v = swiglu(in.gate[i], in.up[i], in.limit);
-            in.gate[i] = v;
-            in.half[i] = __float2half_rn(bounded(v));
-        }
+        uint32_t i = ((blockIdx.x - 2) * CHOOSE_THREADS + t) * 4;
+        if (i >= in.n * in.width)
+            return;
+        float4 g = *(const float4 *)(in.gate + i), u = *(const float4 *)(in.up + i);
+        float4 v = make_float4(swiglu(g.x, u.x, in.limit), swiglu(g.y, u.y, in.limit),
+                               swiglu(g.z, u.z, in.limit), swiglu(g.w, u.w, in.limit));
+        *(float4 *)(in.gate + i) = v;
+        *(uint2 *)(in.half + i) = rounded(bounded4(v));
+        Order order = natural(in.width);
+        write_codes(in.codes + i / in.width * order.bytes(), order, i % in.width, v);
         return;
     }
     uint32_t *keys = (uint32_t *)shared;

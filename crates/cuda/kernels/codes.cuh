@@ -16,27 +16,20 @@ struct Order {
     __host__ __device__ uint32_t codes() const {
         return (cols + window() - 1) / window() * window();
     }
-    // Bytes of a row.
-    __host__ __device__ uint32_t bytes() const { return codes() + cols / 4; }
+    // Bytes of a row, whole sixteens of them.
+    __host__ __device__ uint32_t bytes() const { return (codes() + cols / 4 + 15) / 16 * 16; }
     // Where sixteen values of a lane's unit begin.
     __device__ uint32_t place(uint32_t unit, uint32_t sixteen) const {
         return unit / lanes * window() + (sixteen * lanes + unit % lanes) * 16;
     }
 };
 
-// Rows of floats as codes, four values a thread.
-extern "C" __global__ void __launch_bounds__(256)
-    to_codes(uint8_t *out, const float *x, uint32_t cols, uint32_t rows, uint32_t lanes,
-             uint32_t groups) {
-    in_turn();
-    Order order{cols, lanes, groups};
-    uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
-    if (i >= (uint64_t)rows * cols)
-        return;
-    uint32_t column = i % cols;
-    uint8_t *row = out + i / cols * order.bytes();
-    float4 v = *(const float4 *)(x + i);
-    // Eight lanes have a group; rows are whole groups, so all eight are here.
+// As values follow each other: what products of `dense.cu` take.
+__device__ inline Order natural(uint32_t cols) { return {cols, 1, 1}; }
+
+// Values `column` to `column` + 3 of a row become codes. Eight neighbouring lanes have a group, and
+// all eight call it.
+__device__ inline void write_codes(uint8_t *row, const Order &order, uint32_t column, float4 v) {
     uint32_t mask = 0xffu << (threadIdx.x & 24);
     auto magnitude = [](float x) { return __float_as_uint(x) & 0x7fffffff; };
     uint32_t most = max(max(magnitude(v.x), magnitude(v.y)), max(magnitude(v.z), magnitude(v.w)));
@@ -56,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(256)
         return __float_as_int(__fadd_rn(__fmul_rn(x, inverse), 12582912.f)) - 0x4b400000;
     };
     int a = code(v.x), b = code(v.y), c = code(v.z), d = code(v.w), sum = (a + b) + (c + d);
-    uint32_t unit = column / (32 * groups), at = column % (32 * groups);
+    uint32_t unit = column / (32 * order.groups), at = column % (32 * order.groups);
     *(uint32_t *)(row + order.place(unit, at / 16) + at % 16) =
         (a & 255) | (b & 255) << 8 | (c & 255) << 16 | (uint32_t)d << 24;
     sum += __shfl_xor_sync(mask, sum, 1);
@@ -65,6 +58,18 @@ extern "C" __global__ void __launch_bounds__(256)
     if (threadIdx.x % 8 == 0) {
         float *scales = (float *)(row + order.codes());
         scales[column / 32] = scale;
-        ((uint32_t *)scales)[cols / 32 + column / 32] = (sum & 0xffff) | (uint32_t)second << 16;
+        ((uint32_t *)scales)[order.cols / 32 + column / 32] =
+            (sum & 0xffff) | (uint32_t)second << 16;
     }
+}
+
+// Rows of floats as codes, four values a thread. Rows are whole groups, so all lanes of one are here.
+extern "C" __global__ void __launch_bounds__(256)
+    to_codes(uint8_t *out, const float *x, uint32_t cols, uint32_t rows, uint32_t lanes,
+             uint32_t groups) {
+    in_turn();
+    Order order{cols, lanes, groups};
+    uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    if (i < (uint64_t)rows * cols)
+        write_codes(out + i / cols * order.bytes(), order, i % cols, *(const float4 *)(x + i));
 }

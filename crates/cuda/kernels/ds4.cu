@@ -13,6 +13,7 @@
 #include "experts.cu"
 #include "tiles.cu"
 #include "narrow.cu"
+#include "dense.cu"
 #include "coded.cu"
 #include "step.cu"
 #include "pass.cu"

@@ -240,5 +240,5 @@ __device__ inline void copies_end() { asm volatile("cp.async.commit_group;"); }
 // Waits for all groups of copies but the last N.
 template <int N>
 __device__ inline void copies_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(N));
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }

@@ -4,22 +4,7 @@
 //
 // Lanes, groups and windows are those of `tiles.cu`; a row's windows are cut into slices, one a
 // warp, whose sums meet in shared memory. Activations are binary16, in order.
-#include "halves.cuh"
-
-constexpr int NARROW_WARPS = 8, MOST_PARTS = 8;
-
-// One product of a launch, and where its blocks begin.
-struct Part {
-    Weight w;
-    float *out;
-    const __half *x;
-    __half *half; // the results as binary16, or null
-    uint32_t first, format, rows, group_rows, x_stride, passes, slices, unused;
-};
-struct Parts {
-    Part part[MOST_PARTS];
-    uint32_t count, n;
-};
+#include "parts.cuh"
 
 // Windows kept on their way at a time, by how large they are.
 template <class Group>
@@ -79,7 +64,8 @@ __device__ void narrow_part(const Part &part, uint32_t n, float *sums) {
 #pragma unroll
     for (int i = 0; i < TILES; i++) {
         there[i] = 8 * i + g < n;
-        x[i] = part.x + (uint64_t)min(8 * i + g, n - 1) * part.x_stride + z * w.cols;
+        x[i] = (const __half *)(part.x + (uint64_t)min(8 * i + g, n - 1) * part.x_stride) +
+               z * w.cols;
     }
     float sum[TILES][CHAINS][4] = {};
     for (uint32_t base = from; base < to; base += U) {
@@ -122,10 +108,7 @@ __device__ void narrow_part(const Part &part, uint32_t n, float *sums) {
 template <int TILES>
 __device__ void narrow(const Parts &parts, float *sums) {
     let_next_begin();
-    uint32_t p = 0;
-    while (p + 1 < parts.count && blockIdx.x >= parts.part[p + 1].first)
-        p++;
-    const Part &part = parts.part[p];
+    const Part &part = own_part(parts);
     switch (part.format) {
     case 0: return narrow_part<F32, TILES>(part, parts.n, sums);
     case 1: return narrow_part<F16, TILES>(part, parts.n, sums);

@@ -7,6 +7,7 @@
 // them is known before it is read. The matrix does not depend on what came before; it is on its way
 // before the kernel waits.
 #include "cluster.cuh"
+#include "codes.cuh"
 #include "hyper.cuh"
 
 struct Pass {
@@ -20,6 +21,7 @@ struct Pass {
     const float *norm, *scale, *base;
     float *xn;
     __half *half, *fine;
+    uint8_t *codes; // null where a block's columns are no whole groups of 32
     uint32_t width, used;
     float norm_epsilon, epsilon;
 };
@@ -237,8 +239,12 @@ extern "C" __global__ void __launch_bounds__(32 * PASS_GROUPS * PASS_WARPS)
     uint2 high = rounded(bounded4(x));
     if (group == 0)
         *(float4 *)(in.xn + at) = x;
-    else if (group == 1)
+    else if (group == 1) {
         *(uint2 *)(in.half + at) = high;
+        Order order = natural(in.width);
+        if (in.codes)
+            write_codes(in.codes + row * order.bytes(), order, column, x);
+    }
     // For products on which choices depend: with what rounding left.
     else if (group == 2)
         *(uint2 *)(in.fine + at + (uint64_t)row * in.width) = high;

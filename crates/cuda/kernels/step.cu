@@ -1,5 +1,6 @@
 // Stretches of a step of few rows, several operations a kernel: such kernels are so short that how
 // many there are counts.
+#include "codes.cuh"
 #include "halves.cuh"
 #include "hyper.cuh"
 
@@ -43,9 +44,9 @@ constexpr int JOIN_THREADS = 512, JOIN_MOST = 4;
 // normed. One block a row. The last warp works out how they are written back, the others go on
 // without it.
 extern "C" __global__ void __launch_bounds__(JOIN_THREADS)
-    mix_join(float *x, float *xn, __half *half, __half *fine, float *mix, const float *parts,
-             const float *streams, const float *norm, const float *scale, const float *base, uint32_t count,
-             uint32_t width, uint32_t rounds, float norm_epsilon, float epsilon) {
+    mix_join(float *x, float *xn, __half *half, __half *fine, uint8_t *codes, float *mix,
+             const float *parts, const float *streams, const float *norm, const float *scale,
+             const float *base, uint32_t count, uint32_t width, uint32_t rounds, float norm_epsilon, float epsilon) {
     let_next_begin();
     __shared__ float raw[MIX_SUMS], pre[2][STREAMS], squares[JOIN_THREADS / 32];
     uint32_t t = threadIdx.x, warp = t / 32, lane = t % 32, row = blockIdx.x;
@@ -108,6 +109,7 @@ extern "C" __global__ void __launch_bounds__(JOIN_THREADS)
         ((uint2 *)(half + (uint64_t)row * width))[i] = high;
         ((uint2 *)(fine + (uint64_t)row * 2 * width))[i] = high;
         ((uint2 *)(fine + ((uint64_t)row * 2 + 1) * width))[i] = remainder(n, high);
+        write_codes(codes + (uint64_t)row * natural(width).bytes(), natural(width), 4 * i, n);
     }
 }
 
@@ -122,6 +124,7 @@ struct Squeeze {
 struct Inward {
     float *qr;
     __half *qr_half;
+    uint8_t *qr_codes;
     const float *qa, *query_norm, *latent, *latent_norm;
     const float2 *angles;
     const float *frequencies;
@@ -198,13 +201,16 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
         const float *from = in.qa + (uint64_t)number * in.rank;
         float *to = in.qr + (uint64_t)number * in.rank;
         float squares = 0;
-        for (uint32_t i = t; i < in.rank; i += ROW_THREADS)
-            squares += from[i] * from[i];
+        for (uint32_t i = 4 * t; i < in.rank; i += 4 * ROW_THREADS)
+            squares += sum_of_squares(*(const float4 *)(from + i));
         float inverse = 1.f / sqrtf(block_sum(squares) / (float)in.rank + in.epsilon);
-        for (uint32_t i = t; i < in.rank; i += ROW_THREADS) {
-            float v = from[i] * inverse * in.query_norm[i];
-            to[i] = v;
-            in.qr_half[(uint64_t)number * in.rank + i] = __float2half_rn(bounded(v));
+        Order order = natural(in.rank);
+        for (uint32_t i = 4 * t; i < in.rank; i += 4 * ROW_THREADS) {
+            float4 v = scaled(*(const float4 *)(from + i), inverse,
+                              *(const float4 *)(in.query_norm + i));
+            *(float4 *)(to + i) = v;
+            *(uint2 *)(in.qr_half + (uint64_t)number * in.rank + i) = rounded(bounded4(v));
+            write_codes(in.qr_codes + (uint64_t)number * order.bytes(), order, i, v);
         }
     } else if (kind == 1) {
         latent_row(in.latent, in.latent_norm, in.angles, in.memory, in.epsilon, number);

@@ -1,11 +1,14 @@
 //! Rows of floats and picks on the card.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use ds4_model::RowSet;
 
 use crate::Error;
-use crate::device::{Mem, Ptr};
+use crate::coded::code_bytes;
+use crate::device::{Device, Mem, Ptr};
+use crate::kernels::SOME;
 
 /// Rows of `width` floats, one for each row of the plan or for each that wants logits.
 #[derive(Debug)]
@@ -17,6 +20,10 @@ pub struct Buffer {
     pub(crate) half: Option<Mem>,
     /// Whether `half` holds what `mem` holds, and in which order.
     pub(crate) halved: Cell<Halved>,
+    /// The first rows as eight-bit codes in natural order, see `codes.cuh`: for steps of few rows.
+    pub(crate) codes: Option<Mem>,
+    /// Whether `codes` holds what `mem` holds, as rows of how many values; zero if not.
+    pub(crate) coded: Cell<usize>,
 }
 
 /// What the rows as binary16 are.
@@ -36,6 +43,47 @@ pub(crate) fn turned_width(width: usize) -> usize {
 }
 
 impl Buffer {
+    /// Rows of `width` values that a plan may have `capacity` of; with what tensor cores want if
+    /// `rounded`.
+    pub(crate) fn new(
+        device: &Arc<Device>,
+        (what, rounded): (&'static str, bool),
+        rows: RowSet,
+        (capacity, width): (usize, usize),
+    ) -> Result<Self, Error> {
+        let half = || Mem::of::<u16>(device, what, capacity * turned_width(width));
+        let codes = || Mem::new(device, what, capacity.min(SOME) * code_bytes(width));
+        Ok(Self {
+            rows,
+            width,
+            mem: Mem::of::<f32>(device, what, capacity * width)?,
+            half: rounded.then(half).transpose()?,
+            halved: Cell::new(Halved::Stale),
+            codes: rounded.then(codes).transpose()?,
+            coded: Cell::new(0),
+        })
+    }
+
+    /// Where its rows as codes lie.
+    pub(crate) fn codes(&self) -> Ptr {
+        let codes = self.codes.as_ref();
+        codes
+            .expect("buffers whose rows meet weights have it")
+            .ptr()
+    }
+
+    /// The same for an operation that writes both results.
+    pub(crate) fn out_codes(&self) -> Ptr {
+        self.coded.set(self.width);
+        self.codes()
+    }
+
+    /// What was rounded is of another time.
+    pub(crate) fn forget(&self) {
+        self.halved.set(Halved::Stale);
+        self.coded.set(0);
+    }
+
     /// Where its rows as binary16 lie.
     pub(crate) fn half(&self) -> Ptr {
         let half = self.half.as_ref();
@@ -50,19 +98,19 @@ impl Buffer {
 
     /// Where an operation writes its result.
     pub(crate) fn out(&mut self) -> Ptr {
-        self.halved.set(Halved::Stale);
+        self.forget();
         self.mem.ptr()
     }
 
     /// Sets the first rows; tests begin in the middle of the model with it.
     pub fn fill(&mut self, rows: &[f32]) -> Result<(), Error> {
-        self.halved.set(Halved::Stale);
+        self.forget();
         self.mem.write(0, rows)
     }
 
     /// Makes every value a NaN; tests see by it what a kernel did not write.
     pub fn poison(&mut self) -> Result<(), Error> {
-        self.halved.set(Halved::Stale);
+        self.forget();
         self.mem.fill(0xff)
     }
 }

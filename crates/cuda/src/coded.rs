@@ -5,7 +5,7 @@ use ds4_gguf::Format;
 
 use crate::device::{Kernel, Ptr};
 use crate::product::Tiles;
-use crate::{Cuda, Error, Tensor};
+use crate::{Buffer, Cuda, Error, Tensor};
 
 /// Warps of a block, as many as the registers of `coded.cu` allow.
 const MOST_WARPS: u32 = 16;
@@ -52,6 +52,11 @@ impl Coded {
         }))
     }
 
+    /// The order of activations.
+    fn order(&self) -> (u32, u32) {
+        (self.lanes, self.groups)
+    }
+
     /// Bytes of a warp's ring: two pieces of four rows a lane.
     fn ring(&self, cols: usize) -> u32 {
         2 * 4 * (32 / self.lanes) * (cols as u32 / 256) * (self.body + self.head)
@@ -66,7 +71,12 @@ impl Coded {
 
 /// Most bytes that a row of codes takes in any order.
 pub(crate) fn code_bytes(width: usize) -> usize {
-    width.next_multiple_of(2048) + width / 4
+    (width.next_multiple_of(2048) + width / 4).next_multiple_of(16)
+}
+
+/// Bytes of a row of codes in natural order.
+pub(crate) fn natural_bytes(width: usize) -> usize {
+    (width + width / 4).next_multiple_of(16)
 }
 
 impl Cuda {
@@ -77,6 +87,16 @@ impl Cuda {
         (fits && w.cols.is_multiple_of(256)).then_some(coded)
     }
 
+    /// The first rows of a buffer as codes in natural order, as if it had rows of `width` values.
+    pub(crate) fn codes(&self, x: &Buffer, width: usize) -> Result<Ptr, Error> {
+        let codes = x.codes();
+        if x.coded.replace(width) != width {
+            let rows = self.rows(x) * x.width / width;
+            self.to_codes(codes, x.mem.ptr(), width, rows, (1, 1))?;
+        }
+        Ok(codes)
+    }
+
     /// Rows of floats as codes, in the order that a weight's kernels want.
     fn to_codes(
         &self,
@@ -84,21 +104,14 @@ impl Cuda {
         x: Ptr,
         cols: usize,
         rows: usize,
-        coded: &Coded,
+        (lanes, groups): (u32, u32),
     ) -> Result<(), Error> {
         self.device.launch(
             self.kernels.to_codes,
             [(cols * rows).div_ceil(1024) as u32, 1, 1],
             [256, 1],
             0,
-            &[
-                &out,
-                &x,
-                &(cols as u32),
-                &(rows as u32),
-                &coded.lanes,
-                &coded.groups,
-            ],
+            &[&out, &x, &(cols as u32), &(rows as u32), &lanes, &groups],
         )
     }
 
@@ -112,7 +125,7 @@ impl Cuda {
         tiles: Tiles,
     ) -> Result<(), Error> {
         let work = &self.work.experts;
-        self.to_codes(work.codes.ptr(), x, gate.cols, n, coded)?;
+        self.to_codes(work.codes.ptr(), x, gate.cols, n, coded.order())?;
         let (warps, shared) = self.block(coded, gate);
         self.device.launch(
             coded.gated,
@@ -142,7 +155,13 @@ impl Cuda {
         tiles: Tiles,
     ) -> Result<(), Error> {
         let work = &self.work.experts;
-        self.to_codes(work.codes.ptr(), work.gate.ptr(), w.cols, count, coded)?;
+        self.to_codes(
+            work.codes.ptr(),
+            work.gate.ptr(),
+            w.cols,
+            count,
+            coded.order(),
+        )?;
         let (warps, shared) = self.block(coded, w);
         self.device.launch(
             coded.down,

@@ -31,7 +31,7 @@ impl Cuda {
             return self.tiles(work.shared.ptr(), hidden, n, &w.down, 1, 1);
         }
         let (gate, up) = (work.shared_gate.mem.ptr(), work.shared_up.ptr());
-        work.shared_gate.halved.set(Halved::Stale);
+        work.shared_gate.forget();
         self.dense(gate, x, n, &w.gate, 1)?;
         self.dense(up, x, n, &w.up, 1)?;
         self.gate(gate, up, Ptr::NULL, n)?;

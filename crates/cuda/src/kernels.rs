@@ -6,6 +6,7 @@ use ds4_gguf::Format;
 
 use crate::Error;
 use crate::coded::Coded;
+use crate::dense::Dense;
 use crate::device::{Device, Kernel};
 
 /// Formats that matrices come in, in the order of [`Kernels::of`].
@@ -75,6 +76,8 @@ macro_rules! kernels {
         #[derive(Debug)]
         pub(crate) struct Kernels {
             formats: Vec<OfFormat>,
+            /// Products with codes, for more and more rows.
+            pub(crate) dense: Vec<Dense>,
             $(pub(crate) $name: Kernel,)*
         }
 
@@ -83,6 +86,7 @@ macro_rules! kernels {
                 let formats = FORMATS.iter().map(|format| OfFormat::new(device, *format));
                 Ok(Self {
                     formats: formats.collect::<Result<_, _>>()?,
+                    dense: Dense::all(device)?,
                     $($name: device.kernel(stringify!($name))?,)*
                 })
             }

@@ -80,7 +80,7 @@ pub(crate) struct Place {
     pub(crate) index_pool: u32,
 }
 
-/// One product of a launch of `narrow.cu`.
+/// One product of a launch of `narrow.cu` or `dense.cu`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Part {
@@ -88,14 +88,16 @@ pub(crate) struct Part {
     pub(crate) out: Ptr,
     pub(crate) x: Ptr,
     pub(crate) half: Ptr,
+    pub(crate) codes: Ptr,
     pub(crate) first: u32,
     pub(crate) format: u32,
     pub(crate) rows: u32,
     pub(crate) group_rows: u32,
+    /// Bytes of a row of activations, and where its scales begin if it is codes.
     pub(crate) x_stride: u32,
+    pub(crate) x_scales: u32,
     pub(crate) passes: u32,
     pub(crate) slices: u32,
-    pub(crate) unused: u32,
 }
 
 impl Part {
@@ -111,14 +113,15 @@ impl Part {
         out: Ptr::NULL,
         x: Ptr::NULL,
         half: Ptr::NULL,
+        codes: Ptr::NULL,
         first: 0,
         format: 0,
         rows: 0,
         group_rows: 0,
         x_stride: 0,
+        x_scales: 0,
         passes: 0,
         slices: 0,
-        unused: 0,
     };
 }
 
@@ -152,6 +155,7 @@ pub(crate) struct Squeeze {
 pub(crate) struct Inward {
     pub(crate) qr: Ptr,
     pub(crate) qr_half: Ptr,
+    pub(crate) qr_codes: Ptr,
     pub(crate) qa: Ptr,
     pub(crate) query_norm: Ptr,
     pub(crate) latent: Ptr,
@@ -186,6 +190,7 @@ pub(crate) struct Pass {
     pub(crate) xn: Ptr,
     pub(crate) half: Ptr,
     pub(crate) fine: Ptr,
+    pub(crate) codes: Ptr,
     pub(crate) width: u32,
     pub(crate) used: u32,
     pub(crate) norm_epsilon: f32,
@@ -221,6 +226,7 @@ pub(crate) struct Choice {
     pub(crate) gate: Ptr,
     pub(crate) up: Ptr,
     pub(crate) half: Ptr,
+    pub(crate) codes: Ptr,
     pub(crate) settle: Settle,
     pub(crate) n: u32,
     pub(crate) experts: u32,
@@ -233,10 +239,10 @@ pub(crate) struct Choice {
 }
 
 const _: () = {
-    assert!(size_of::<Part>() == 88 && size_of::<Parts>() == 712);
-    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 72 + 88 + 40 + 80 + 24 + 16);
-    assert!(size_of::<Pass>() == 48 + 32 + 48 + 16);
-    assert!(size_of::<Choice>() == 15 * 8 + size_of::<Settle>() + 32);
+    assert!(size_of::<Part>() == 96 && size_of::<Parts>() == 776);
+    assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 80 + 88 + 40 + 80 + 24 + 16);
+    assert!(size_of::<Pass>() == 48 + 32 + 56 + 16);
+    assert!(size_of::<Choice>() == 16 * 8 + size_of::<Settle>() + 32);
     assert!(size_of::<Settle>() == 24);
     assert!(size_of::<Row>() == 32 && size_of::<Run>() == 16 && size_of::<Window>() == 8);
     assert!(size_of::<Weight>() == 32 && size_of::<Memory>() == 88 && size_of::<Place>() == 40);

@@ -26,6 +26,7 @@
 
 mod buffer;
 mod coded;
+mod dense;
 mod device;
 mod error;
 mod experts;

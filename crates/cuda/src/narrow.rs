@@ -12,16 +12,16 @@ use crate::work::TILE_TOKENS;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
 
 /// Warps of a block, as in `narrow.cu`.
-const WARPS: usize = 8;
+pub(crate) const WARPS: usize = 8;
 
 /// One product of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product<'a> {
-    out: Ptr,
-    half: Ptr,
-    x: &'a Buffer,
-    w: &'a Tensor,
-    groups: usize,
+    pub(crate) out: Ptr,
+    pub(crate) x: &'a Buffer,
+    pub(crate) w: &'a Tensor,
+    pub(crate) groups: usize,
+    rounded: Option<&'a Buffer>,
 }
 
 impl<'a> Product<'a> {
@@ -29,10 +29,10 @@ impl<'a> Product<'a> {
     pub(crate) fn new(out: Ptr, x: &'a Buffer, w: &'a Tensor) -> Self {
         Self {
             out,
-            half: Ptr::NULL,
             x,
             w,
             groups: 1,
+            rounded: None,
         }
     }
 
@@ -41,15 +41,60 @@ impl<'a> Product<'a> {
         Self { groups, ..self }
     }
 
-    /// Whose results are wanted as binary16 too.
-    pub(crate) fn and_half(self, half: Ptr) -> Self {
-        Self { half, ..self }
+    /// Whose results, those of `out`, are wanted rounded too.
+    pub(crate) fn and_rounded(self, out: &'a Buffer) -> Self {
+        Self {
+            rounded: Some(out),
+            ..self
+        }
+    }
+
+    /// Bytes of a row of activations as binary16.
+    pub(crate) fn halves_stride(&self) -> u32 {
+        (2 * self.w.cols * self.groups * self.passes()) as u32
+    }
+
+    /// Where results go as codes, if anybody wants them so.
+    pub(crate) fn out_codes(&self) -> Option<Ptr> {
+        let whole = self.w.rows.is_multiple_of(32);
+        self.rounded.filter(|_| whole).map(Buffer::out_codes)
+    }
+
+    /// Times that the rows are read: twice for what rounding left.
+    pub(crate) fn passes(&self) -> usize {
+        if self.w.fine { 2 } else { 1 }
     }
 }
 
 impl Cuda {
     /// Products of `n` rows in one launch.
     pub(crate) fn narrow(&self, n: usize, products: &[Product]) -> Result<(), Error> {
+        if let Some(kernel) = self.dense_kernel(n, products) {
+            return self.dense_few(kernel, n, products);
+        }
+        self.launch_parts(self.narrow_kernel(n), 0, n, products, |product| {
+            let kernels = self.kernels.of(product.w.format);
+            let windows = product.w.cols.div_ceil(128) * product.passes();
+            let slices = windows.div_ceil(kernels.on_way).next_power_of_two();
+            Ok(Part {
+                x: self.halves_of(product, n)?,
+                x_stride: product.halves_stride(),
+                half: product.rounded.map_or(Ptr::NULL, Buffer::out_half),
+                slices: slices.clamp(1, WARPS) as u32,
+                ..Part::NONE
+            })
+        })
+    }
+
+    /// Launches a kernel for products whose activations and slices `begun` says.
+    pub(crate) fn launch_parts(
+        &self,
+        kernel: Kernel,
+        shared: u32,
+        n: usize,
+        products: &[Product],
+        begun: impl Fn(&Product) -> Result<Part, Error>,
+    ) -> Result<(), Error> {
         assert!(products.len() <= MOST_PARTS, "as many as a launch takes");
         let mut parts = Parts {
             part: [Part::NONE; MOST_PARTS],
@@ -58,42 +103,35 @@ impl Cuda {
         };
         let mut blocks = 0;
         for (part, product) in parts.part.iter_mut().zip(products) {
-            let &Product { x, w, groups, .. } = product;
-            let passes = if w.fine { 2 } else { 1 };
-            let from = if w.fine {
-                self.fine(x, n)?
-            } else {
-                self.half(x, Halved::Plain)?
-            };
-            let kernels = self.kernels.of(w.format);
-            let windows = w.cols.div_ceil(128) * passes;
-            let slices = windows
-                .div_ceil(kernels.on_way)
-                .next_power_of_two()
-                .clamp(1, WARPS);
+            let w = product.w;
             *part = Part {
                 w: w.weight(),
                 out: product.out,
-                x: from,
-                half: product.half,
                 first: blocks,
-                format: kernels.number,
+                format: self.kernels.of(w.format).number,
                 rows: w.rows as u32,
-                group_rows: (w.rows / groups) as u32,
-                x_stride: (w.cols * groups * passes) as u32,
-                passes: passes as u32,
-                slices: slices as u32,
-                unused: 0,
+                group_rows: (w.rows / product.groups) as u32,
+                passes: product.passes() as u32,
+                ..begun(product)?
             };
-            blocks += w.rows.div_ceil(16 * WARPS / slices) as u32;
+            blocks += w.rows.div_ceil(16 * WARPS / part.slices as usize) as u32;
         }
         self.device.launch(
-            self.narrow_kernel(n),
+            kernel,
             [blocks, 1, 1],
             [32 * WARPS as u32, 1],
-            0,
+            shared,
             &[&parts],
         )
+    }
+
+    /// The activations of a product as binary16.
+    pub(crate) fn halves_of(&self, product: &Product, n: usize) -> Result<Ptr, Error> {
+        if product.w.fine {
+            self.fine(product.x, n)
+        } else {
+            self.half(product.x, Halved::Plain)
+        }
     }
 
     /// Rows with 22 bits, as pairs of binary16.

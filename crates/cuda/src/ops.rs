@@ -6,14 +6,11 @@ mod compression;
 pub(crate) mod index;
 mod streams;
 
-use std::cell::Cell;
-
 use ds4_gguf::Format;
 use ds4_model::groups::{attention, enter, feed, pass};
 use ds4_model::weights::{Compressor, Ffn, Hyper, Layer, Moe, Router};
 use ds4_model::{Ops, RowSet, Scratch, Seen, Site, Stream};
 
-use crate::buffer::{Halved, turned_width};
 use crate::device::{Mem, Ptr};
 use crate::pass::Given;
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
@@ -34,17 +31,8 @@ impl Ops for Cuda {
             RowSet::All => self.options.max_rows,
             RowSet::Outputs => self.options.max_outputs,
         };
-        let mem = Mem::of::<f32>(&self.device, "buffers", capacity * width)?;
-        let halves = self.options.arithmetic == Arithmetic::Half;
-        let wide = capacity * turned_width(width);
-        let half = || Mem::of::<u16>(&self.device, "buffers", wide);
-        Ok(Buffer {
-            rows,
-            width,
-            mem,
-            half: halves.then(half).transpose()?,
-            halved: Cell::new(Halved::Stale),
-        })
+        let rounded = self.options.arithmetic == Arithmetic::Half;
+        Buffer::new(&self.device, ("buffers", rounded), rows, (capacity, width))
     }
 
     fn picks(&mut self, width: usize) -> Result<Picks, Error> {

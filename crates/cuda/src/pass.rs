@@ -95,6 +95,11 @@ impl Cuda {
             xn,
             half: s.xn.out_half(),
             fine: self.work.fine.ptr(),
+            codes: if (width / blocks as usize).is_multiple_of(32) {
+                s.xn.out_codes()
+            } else {
+                Ptr::NULL
+            },
             width: width as u32,
             used: used as u32,
             norm_epsilon: self.shape.norm_epsilon,

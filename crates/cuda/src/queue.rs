@@ -4,7 +4,7 @@
 use crate::device::{Arg, Kernel};
 
 /// Most arguments of a kernel.
-pub(crate) const MOST_ARGS: usize = 16;
+pub(crate) const MOST_ARGS: usize = 20;
 
 /// One kernel to run over a grid.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -46,6 +46,7 @@ impl Cuda {
                 &xn,
                 &s.xn.out_half(),
                 &self.work.fine.ptr(),
+                &s.xn.out_codes(),
                 &s.mix.out(),
                 &parts,
                 &streams,
@@ -119,6 +120,7 @@ impl Cuda {
         let inward = Inward {
             qr: s.qr.out(),
             qr_half: s.qr.out_half(),
+            qr_codes: s.qr.out_codes(),
             qa: s.qa.mem.ptr(),
             query_norm: w.query.norm.plain(),
             latent: s.latent.mem.ptr(),
@@ -165,7 +167,7 @@ impl Cuda {
         } else {
             let low = s.low.out();
             let product = Product::new(low, &s.heads, &w.output.a).of(groups);
-            self.narrow(n, &[product.and_half(s.low.out_half())])?;
+            self.narrow(n, &[product.and_rounded(&s.low)])?;
         }
         self.matmul(&mut s.y, &s.low, &w.output.b)
     }
@@ -227,6 +229,7 @@ impl Cuda {
             gate,
             up,
             half: work.shared_gate.out_half(),
+            codes: work.shared_gate.out_codes(),
             settle: self.settle(&s.mix),
             n: n as u32,
             experts,
@@ -240,7 +243,7 @@ impl Cuda {
         // One block chooses for all rows, another one settles.
         self.device.launch(
             self.kernels.choose,
-            [2 + (self.n() * f).div_ceil(512), 1, 1],
+            [2 + (self.n() * f).div_ceil(2048), 1, 1],
             [512, 1],
             choose_shared(experts),
             &[&choice],

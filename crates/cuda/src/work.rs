@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ds4_model::{RowSet, Shape};
 
-use crate::buffer::{Halved, turned_width};
+use crate::buffer::turned_width;
 use crate::coded::{CODED_TOKENS, code_bytes};
 use crate::device::{Device, Mem, Ptr};
 use crate::kernels::SOME;
@@ -127,13 +127,7 @@ impl Work {
                 turned: halves(picks * turned_width(f))?,
                 shared_turned: halves(n * turned_width(f))?,
                 down: floats(picks * e)?,
-                shared_gate: Buffer {
-                    rows: RowSet::All,
-                    width: f,
-                    mem: floats(n * f)?,
-                    half: Some(halves(n * turned_width(f))?),
-                    halved: Cell::new(Halved::Stale),
-                },
+                shared_gate: Buffer::new(device, ("working buffers", true), RowSet::All, (n, f))?,
                 shared_up: floats(n * f)?,
                 shared: floats(n * e)?,
                 token_of: words(picks)?,

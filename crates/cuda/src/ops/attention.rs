@@ -144,7 +144,11 @@ impl Cuda {
         }
         let commits = if commit { n as u32 } else { 0 };
         let out = heads.out();
-        let half = if commit { heads.out_half() } else { Ptr::NULL };
+        let (half, codes) = if commit {
+            (heads.out_half(), heads.out_codes())
+        } else {
+            (Ptr::NULL, Ptr::NULL)
+        };
         self.device.launch(
             self.kernels.attend_join,
             [n as u32 * count + commits, 1, 1],
@@ -163,6 +167,7 @@ impl Cuda {
                 &self.memory.args(),
                 &place,
                 &half,
+                &codes,
             ],
         )
     }

@@ -35,10 +35,10 @@ fn shape() -> Shape {
 }
 
 /// Numbers that look like nothing in particular.
-struct Noise(u64);
+pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
-    fn next(&mut self) -> u32 {
+    pub(crate) fn next(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -46,13 +46,13 @@ impl Noise {
     }
 
     /// Between -1 and 1.
-    fn value(&mut self) -> f32 {
+    pub(crate) fn value(&mut self) -> f32 {
         (self.next() as i32) as f32 / i32::MAX as f32
     }
 }
 
 /// Blocks of random bytes, whose scales are of a size that sums can bear.
-fn matrices(
+pub(crate) fn matrices(
     noise: &mut Noise,
     format: Format,
     columns: usize,
@@ -69,7 +69,7 @@ fn matrices(
             block[at..at + 2].copy_from_slice(&(bits as u16).to_le_bytes());
         };
         match format {
-            Format::Iq2Xxs => unit(0),
+            Format::Iq2Xxs | Format::Q8_0 | Format::F16 => unit(0),
             Format::Q2K => [80, 82].into_iter().for_each(unit),
             Format::Q4K => [0, 2].into_iter().for_each(unit),
             Format::Mxfp4 => block[0] = (118 + noise.next() % 4) as u8,
@@ -81,10 +81,11 @@ fn matrices(
 }
 
 /// Values as the codes of their groups of 32 stand for them.
-fn rounded(values: &[f32]) -> Vec<f32> {
+pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
     let groups = values.chunks(32).flat_map(|group| {
         let largest = group.iter().fold(0.0, |a: f32, v| a.max(v.abs()));
-        let (scale, inverse) = (largest / 127.0, 127.0 / largest);
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let scale = largest / 127.0;
         group
             .iter()
             .map(move |v| scale * (v * inverse).round_ties_even())
@@ -93,7 +94,7 @@ fn rounded(values: &[f32]) -> Vec<f32> {
 }
 
 /// `w x` for slab `slab` of `w`.
-fn product(w: &[f32], slab: usize, rows: usize, x: &[f32]) -> Vec<f32> {
+pub(crate) fn product(w: &[f32], slab: usize, rows: usize, x: &[f32]) -> Vec<f32> {
     let slab = &w[slab * rows * x.len()..][..rows * x.len()];
     let dot = |row: &[f32]| -> f64 {
         let terms = row
@@ -107,7 +108,7 @@ fn product(w: &[f32], slab: usize, rows: usize, x: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-fn decoded(tensor: &Tensor) -> Vec<f32> {
+pub(crate) fn decoded(tensor: &Tensor) -> Vec<f32> {
     let mut values = vec![0.0; tensor.columns * tensor.rows * tensor.slabs];
     block::decode(tensor.format, tensor.bytes(), &mut values).unwrap();
     values

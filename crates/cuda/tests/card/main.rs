@@ -12,6 +12,7 @@
 )]
 
 mod coded;
+mod dense;
 mod goldens;
 mod groups;
 mod parity;
@@ -32,6 +33,7 @@ const CHECKS: &[&[Check]] = &[
     parity::CHECKS,
     groups::CHECKS,
     coded::CHECKS,
+    dense::CHECKS,
     snapshots::CHECKS,
     goldens::CHECKS,
 ];

@@ -105,6 +105,8 @@ fn within(rig: &Rig<Twin>, setup: Setup) -> bool {
             "index_heads" | "attend" | "window rows" | "page" if !exact => 5e-3,
             // Eleven bits of both factors: a quarter of a thousandth each, two products deep.
             "matmul" | "output_groups" if half => 6e-4,
+            // Eight bits of activations, of a group of 32 the largest in full: half a hundredth.
+            "matmul, few rows" | "output_groups, few rows" if half => 1e-2,
             // Eight bits of activations, in steps of few rows; `coded` looks closer.
             "experts" if half => 2e-2,
             _ => 2e-5,
