@@ -1,14 +1,16 @@
 //! Rows of floats and picks on the card.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use ds4_model::RowSet;
+use ds4_model::{RowSet, Scratch, Shape};
 
-use crate::Error;
 use crate::coded::code_bytes;
 use crate::device::{Device, Mem, Ptr};
 use crate::kernels::SOME;
+use crate::room::taken;
+use crate::{Arithmetic, Error, Options};
 
 /// Rows of `width` floats, one for each row of the plan or for each that wants logits.
 #[derive(Debug)]
@@ -35,6 +37,27 @@ pub(crate) enum Halved {
     Plain,
     /// As tiles want them, see `tiles.cu`.
     Turned,
+}
+
+/// Bytes of everything that a step's intermediates take.
+pub(crate) fn scratch_bytes(shape: &Shape, options: &Options) -> usize {
+    let mut bytes = 0;
+    let buffer = |bytes: &mut usize, rows, width| {
+        let capacity = options.capacity(rows);
+        *bytes += taken(4 * capacity * width);
+        if options.arithmetic == Arithmetic::Half {
+            *bytes += taken(2 * capacity * turned_width(width));
+            *bytes += taken(capacity.min(SOME) * code_bytes(width));
+        }
+        Ok::<_, Infallible>(())
+    };
+    let picks = |bytes: &mut usize, width| {
+        *bytes += taken(4 * options.max_rows) + 2 * taken(4 * options.max_rows * width);
+        Ok(())
+    };
+    match Scratch::make(&mut bytes, shape, buffer, picks) {
+        Ok(_) => bytes,
+    }
 }
 
 /// Values of a row that is turned: whole windows.

@@ -7,6 +7,7 @@
 //! whose sizes all come from the model's shape and from plans checked by `begin`.
 
 mod kernel;
+mod mark;
 mod mem;
 mod pinned;
 mod profile;
@@ -18,6 +19,7 @@ use cudarc::driver::{CudaContext, CudaStream, result, sys};
 
 use crate::Error;
 pub(crate) use kernel::{Arg, Kernel};
+pub(crate) use mark::Mark;
 pub(crate) use mem::{Mem, Ptr};
 pub(crate) use pinned::Pinned;
 pub use profile::Spent;

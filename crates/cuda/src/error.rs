@@ -5,6 +5,8 @@ use ds4_gguf::Format;
 use ds4_model::Misuse;
 use thiserror::Error;
 
+use crate::room::Room;
+
 /// An error of the CUDA backend.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -44,6 +46,9 @@ pub enum Error {
         /// Bytes the card has.
         total: usize,
     },
+    /// A model and its sessions that do not fit the card.
+    #[error("{0}")]
+    Room(Room),
     /// Loading was ended before it was done.
     #[error("interrupted")]
     Interrupted,

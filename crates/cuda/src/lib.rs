@@ -12,11 +12,13 @@
 //! |---|---|
 //! | `device` | driver handles, memory, launches: all that is unsafe |
 //! | `tensor` | weights, split into planes of codes and of scales |
+//! | `load` | weights on their way to the card |
 //! | `layout` | structures shared with the kernels |
 //! | `memory` | plans, page tables, frontiers |
 //! | `queue` | launches as data, so that steps may be replayed |
 //! | `ops`, `product`, `narrow`, `coded`, `experts` | the operations |
 //! | `step`, `pass` | groups of operations of few rows |
+//! | `room` | whether a model and its sessions fit |
 //! | `probe` | what the card's memory delivers |
 
 #![allow(
@@ -32,6 +34,7 @@ mod error;
 mod experts;
 mod kernels;
 mod layout;
+mod load;
 mod memory;
 mod narrow;
 mod ops;
@@ -39,6 +42,7 @@ mod pass;
 mod probe;
 mod product;
 mod queue;
+mod room;
 mod step;
 mod tensor;
 mod work;
@@ -47,16 +51,19 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ds4_model::shape::family;
-use ds4_model::{Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowFormat, Shape, Weights};
+use ds4_model::{
+    Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowFormat, RowSet, Shape, Weights,
+};
 
 use crate::kernels::Kernels;
-use crate::tensor::Loader;
+use crate::load::Loader;
 use crate::work::Work;
 
 pub use buffer::{Buffer, Picks};
 use device::Pinned;
 pub use device::{Device, Spent};
 pub use error::Error;
+pub use room::Room;
 pub use tensor::Tensor;
 
 /// How activations meet weights.
@@ -97,6 +104,14 @@ pub struct Options {
 impl Options {
     /// Rows that grids of kernels have room for.
     pub const MOST_ROWS: usize = 4096;
+
+    /// Rows of a buffer.
+    fn capacity(&self, rows: RowSet) -> usize {
+        match rows {
+            RowSet::All => self.max_rows,
+            RowSet::Outputs => self.max_outputs,
+        }
+    }
 }
 
 impl Default for Options {
@@ -136,6 +151,19 @@ pub struct Cuda {
 impl Cuda {
     /// A backend for a model of this shape, or why there is none.
     pub fn new(shape: Shape, options: Options) -> Result<Self, Error> {
+        Self::make(shape, options, None)
+    }
+
+    /// The same, or both numbers of a card that has no room for these weights beside it.
+    pub fn with_room_for(
+        weights: &Weights<ds4_model::Tensor>,
+        shape: Shape,
+        options: Options,
+    ) -> Result<Self, Error> {
+        Self::make(shape, options, Some(Loader::needs(weights)))
+    }
+
+    fn make(shape: Shape, options: Options, weights: Option<usize>) -> Result<Self, Error> {
         check_shape(&shape, &options)?;
         let device = Device::open(options.card)?;
         let kernels = Kernels::new(&device)?;
@@ -155,6 +183,7 @@ impl Cuda {
             }
         }
         let geometry = KvGeometry::new(&shape, options.rows, options.draft);
+        let (free, total) = device.memory()?;
         let work = Work::new(&device, &shape, &options)?;
         let frequencies = Frequencies::new(&shape.rope, shape.rotary);
         let (window, compressed) = (
@@ -163,8 +192,21 @@ impl Cuda {
         );
         work.frequencies.write(0, window)?;
         work.frequencies.write(size_of_val(window), compressed)?;
+        let loader = Loader::new(&device)?;
+        let used = free.saturating_sub(device.memory()?.0);
+        Room {
+            weights: weights.unwrap_or(0),
+            step: used + buffer::scratch_bytes(&shape, &options),
+            slots: options.slots,
+            slot_bytes: memory::slot_bytes(&geometry, &options),
+            pages: options.pages,
+            page_bytes: geometry.page_bytes,
+            free,
+            total,
+        }
+        .check()?;
         Ok(Self {
-            loader: Loader::new(&device)?,
+            loader,
             memory: memory::Memory::new(&device, geometry, &shape, &options)?,
             kernels,
             work,
@@ -182,15 +224,13 @@ impl Cuda {
         self.load_with(weights, &mut |_, _| ControlFlow::Continue(()))
     }
 
-    /// The same; `progress` is told bytes copied and bytes in all after each tensor, and may end it.
+    /// The same; `progress` is told bytes copied and bytes in all after each piece, and may end it.
     pub fn load_with(
         &self,
         weights: &Weights<ds4_model::Tensor>,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Weights<Tensor>, Error> {
-        let loaded = self.loader.load(weights, progress)?;
-        self.device.wait()?;
-        Ok(loaded)
+        self.loader.load(weights, progress)
     }
 
     /// Copies one tensor to the card; `path` is its place among [`Weights`].

@@ -39,6 +39,11 @@ pub(crate) struct Memory {
     empty: Vec<f32>,
 }
 
+/// Bytes that a slot takes besides its pages.
+pub(crate) fn slot_bytes(geometry: &KvGeometry, options: &Options) -> usize {
+    geometry.ring_bytes() + 4 * geometry.pool_floats + 4 * options.pages
+}
+
 impl Memory {
     pub(crate) fn new(
         device: &Arc<Device>,

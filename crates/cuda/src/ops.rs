@@ -27,10 +27,7 @@ impl Ops for Cuda {
     type Error = Error;
 
     fn buffer(&mut self, rows: RowSet, width: usize) -> Result<Buffer, Error> {
-        let capacity = match rows {
-            RowSet::All => self.options.max_rows,
-            RowSet::Outputs => self.options.max_outputs,
-        };
+        let capacity = self.options.capacity(rows);
         let rounded = self.options.arithmetic == Arithmetic::Half;
         Buffer::new(&self.device, ("buffers", rounded), rows, (capacity, width))
     }

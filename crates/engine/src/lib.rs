@@ -52,7 +52,9 @@ pub use error::{EngineError, RequestError};
 pub use generation::{
     Canceller, Finish, FinishReason, Generation, Output, Progress, Score, Token, Usage,
 };
-pub use load::{Card, CardError, CudaArithmetic, CudaOptions, LoadError, load_cpu, load_cuda};
+pub use load::{
+    Card, CardError, CardRoom, CudaArithmetic, CudaOptions, LoadError, load_cpu, load_cuda,
+};
 pub use machine::{Identity, Limits, Loaded, Machine, MachineError};
 pub use pages::Admission;
 pub use request::{Grammar, Request, Scoring, Structure, end_of_turn};

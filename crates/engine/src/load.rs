@@ -13,6 +13,7 @@ use crate::machine::{Identity, Loaded};
 
 pub use ds4_cuda::{
     Arithmetic as CudaArithmetic, Device as Card, Error as CardError, Options as CudaOptions,
+    Room as CardRoom,
 };
 
 /// Why a model was not loaded.
@@ -27,12 +28,23 @@ pub enum LoadError {
     /// The CUDA backend is absent or has no room.
     #[error(transparent)]
     Cuda(#[from] ds4_cuda::Error),
+    /// The file changed while it was read.
+    #[error(transparent)]
+    File(#[from] ds4_gguf::Error),
 }
 
 impl LoadError {
     /// Whether it was ended on request.
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Cuda(ds4_cuda::Error::Interrupted))
+    }
+
+    /// Both numbers of a card that is too small.
+    pub fn room(&self) -> Option<&CardRoom> {
+        match self {
+            Self::Cuda(ds4_cuda::Error::Room(room)) => Some(room),
+            _ => None,
+        }
     }
 }
 
@@ -96,7 +108,7 @@ pub fn load_cpu(file: &Gguf, options: Options) -> Result<Loaded<Cpu>, LoadError>
 /// and may end it.
 ///
 /// # Errors
-/// If the file does not hold a model, or there is no card with room for it.
+/// If the file does not hold a model or changes meanwhile, or there is no card with room for it.
 pub fn load_cuda(
     file: &Gguf,
     options: CudaOptions,
@@ -105,7 +117,9 @@ pub fn load_cuda(
     let (shape, weights) = Weights::bind(file)?;
     let identity = Identity::of(file).laid_out(options.rows, options.rounding, options.draft);
     let rows = (options.max_rows, options.max_outputs);
-    let cuda = Cuda::new(shape.clone(), options)?;
+    let cuda = Cuda::with_room_for(&weights, shape.clone(), options)?;
     let weights = cuda.load_with(&weights, progress)?;
+    // What vanished from a file on the way was copied as zeros.
+    file.check()?;
     Ok(Loaded::new(cuda, weights, &shape, rows, identity)?)
 }

@@ -65,38 +65,48 @@ pub struct Scratch<B, P> {
 impl<B, P> Scratch<B, P> {
     /// Allocates everything on the backend.
     pub fn new<O: Ops<Buffer = B, Picks = P>>(o: &mut O, shape: &Shape) -> Result<Self, O::Error> {
+        Self::make(o, shape, O::buffer, O::picks)
+    }
+
+    /// The same of whatever `buffer` and `picks` make: who counts bytes need not allocate them.
+    pub fn make<O, E>(
+        o: &mut O,
+        shape: &Shape,
+        mut buffer: impl FnMut(&mut O, RowSet, usize) -> Result<B, E>,
+        mut picks: impl FnMut(&mut O, usize) -> Result<P, E>,
+    ) -> Result<Self, E> {
         use RowSet::{All, Outputs};
         let (e, d, di) = (shape.hidden, shape.head_width, shape.index_width);
         let streams = shape.stream_width();
         let index = shape.index_heads * di;
         Ok(Self {
-            streams: o.buffer(All, streams)?,
-            x: o.buffer(All, e)?,
-            xn: o.buffer(All, e)?,
-            mix: o.buffer(All, shape.streams * (1 + shape.streams))?,
-            y: o.buffer(All, e)?,
-            qa: o.buffer(All, shape.query_rank)?,
-            qr: o.buffer(All, shape.query_rank)?,
-            q: o.buffer(All, shape.heads * d)?,
-            latent: o.buffer(All, d)?,
-            u: o.buffer(All, 2 * d)?,
-            z: o.buffer(All, 2 * d)?,
-            u_wide: o.buffer(All, d)?,
-            z_wide: o.buffer(All, d)?,
-            u_index: o.buffer(All, 2 * di)?,
-            z_index: o.buffer(All, 2 * di)?,
-            index_q: o.buffer(All, index)?,
-            index_w: o.buffer(All, shape.index_heads)?,
-            selected: o.picks(shape.index_top_k)?,
-            heads: o.buffer(All, shape.heads * d)?,
-            low: o.buffer(All, shape.output_groups * shape.output_rank)?,
-            router: o.buffer(All, shape.experts)?,
-            experts: o.picks(shape.experts_used)?,
-            head_x: o.buffer(Outputs, e)?,
-            head_xn: o.buffer(Outputs, e)?,
-            logits: o.buffer(Outputs, shape.vocab)?,
-            draft_streams: o.buffer(All, streams)?,
-            draft_in: o.buffer(All, streams)?,
+            streams: buffer(o, All, streams)?,
+            x: buffer(o, All, e)?,
+            xn: buffer(o, All, e)?,
+            mix: buffer(o, All, shape.streams * (1 + shape.streams))?,
+            y: buffer(o, All, e)?,
+            qa: buffer(o, All, shape.query_rank)?,
+            qr: buffer(o, All, shape.query_rank)?,
+            q: buffer(o, All, shape.heads * d)?,
+            latent: buffer(o, All, d)?,
+            u: buffer(o, All, 2 * d)?,
+            z: buffer(o, All, 2 * d)?,
+            u_wide: buffer(o, All, d)?,
+            z_wide: buffer(o, All, d)?,
+            u_index: buffer(o, All, 2 * di)?,
+            z_index: buffer(o, All, 2 * di)?,
+            index_q: buffer(o, All, index)?,
+            index_w: buffer(o, All, shape.index_heads)?,
+            selected: picks(o, shape.index_top_k)?,
+            heads: buffer(o, All, shape.heads * d)?,
+            low: buffer(o, All, shape.output_groups * shape.output_rank)?,
+            router: buffer(o, All, shape.experts)?,
+            experts: picks(o, shape.experts_used)?,
+            head_x: buffer(o, Outputs, e)?,
+            head_xn: buffer(o, Outputs, e)?,
+            logits: buffer(o, Outputs, shape.vocab)?,
+            draft_streams: buffer(o, All, streams)?,
+            draft_in: buffer(o, All, streams)?,
         })
     }
 }

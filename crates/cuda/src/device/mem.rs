@@ -151,6 +151,17 @@ impl Mem {
     }
 }
 
+impl Device {
+    /// Copies pinned bytes to an address, after everything given before; they must stay until that is
+    /// done.
+    pub(crate) fn copy_in(&self, to: Ptr, bytes: &[u8]) -> Result<(), Error> {
+        self.flush()?;
+        // SAFETY: whoever has the address has room there, as for kernels.
+        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream.cu_stream()) }
+            .map_err(Error::of("cuMemcpyHtoDAsync"))
+    }
+}
+
 impl Drop for Mem {
     fn drop(&mut self) {
         if self.device.flush().is_ok() {

@@ -15,6 +15,7 @@ mod coded;
 mod dense;
 mod goldens;
 mod groups;
+mod loading;
 mod parity;
 mod rigs;
 mod snapshots;
@@ -35,6 +36,7 @@ const CHECKS: &[&[Check]] = &[
     coded::CHECKS,
     dense::CHECKS,
     snapshots::CHECKS,
+    loading::CHECKS,
     goldens::CHECKS,
 ];
 

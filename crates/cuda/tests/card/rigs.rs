@@ -58,7 +58,11 @@ impl Setup {
     }
 
     pub(crate) fn cuda(self, shape: &Shape) -> Cuda {
-        let options = ds4_cuda::Options {
+        Cuda::new(shape.clone(), self.options()).unwrap()
+    }
+
+    pub(crate) fn options(self) -> ds4_cuda::Options {
+        ds4_cuda::Options {
             arithmetic: self.arithmetic,
             fused: self.fused,
             rows: self.rows,
@@ -69,8 +73,7 @@ impl Setup {
             max_rows: self.max_rows,
             max_outputs: self.max_rows,
             ..ds4_cuda::Options::default()
-        };
-        Cuda::new(shape.clone(), options).unwrap()
+        }
     }
 }
 

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 use ds4_cpu::{Arithmetic, Options as CpuOptions};
 use ds4_engine::{
-    Card, CudaArithmetic, CudaOptions, Engine, Machine, Options, Request, Rewind, load_cuda,
+    Card, CudaArithmetic, CudaOptions, Engine, LoadError, Machine, Options, Request, Rewind,
+    load_cuda,
 };
 use ds4_gguf::Gguf;
 use ds4_model::synthetic::{Synthetic, mini};
@@ -47,6 +48,10 @@ const CHECKS: &[Check] = &[
     ("cold, warm, rewound, forked and restored", ways_to_be_there),
     ("several at once are what each is alone", at_once),
     ("from the CPU to the card and back", both_ways),
+    (
+        "a file that shrinks while it is loaded",
+        a_file_that_shrinks,
+    ),
 ];
 
 static MINI: LazyLock<Gguf> = LazyLock::new(|| {
@@ -249,6 +254,24 @@ fn ways_to_be_there() {
 
 fn at_once() {
     check_at_once(|| engine(unrounded(), options()));
+}
+
+/// A file that somebody shortens while it is mapped is an error, and nobody falls over it.
+fn a_file_that_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mini = Synthetic::reference(mini(), 3, Recipe::Q4);
+    mini.write(&path, &mut |_, _| ControlFlow::Continue(()))
+        .unwrap();
+    let file = Gguf::open(&path).unwrap();
+    let load = || load_cuda(&file, fast(), &mut |_, _| ControlFlow::Continue(())).map(drop);
+    load().unwrap();
+    let half = file.file_bytes() / 2;
+    let writer = std::fs::OpenOptions::new().write(true).open(&path);
+    writer.unwrap().set_len(half).unwrap();
+    let refused = load().unwrap_err();
+    println!("  {refused}");
+    assert!(matches!(refused, LoadError::File(_)), "{refused}");
 }
 
 /// A conversation that changes machines after each turn, against one that stays on the CPU.
