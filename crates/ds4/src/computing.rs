@@ -5,11 +5,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use clap::ArgAction;
 use ds4_engine::{
-    Arithmetic, Card, CpuOptions, CudaArithmetic, CudaOptions, LoadError, Machine, load_cpu,
-    load_cuda,
+    Arithmetic, Card, CpuOptions, CudaArithmetic, CudaOptions, LoadError, Machine, PAGE_TOKENS,
+    load_cpu, load_cuda,
 };
 use ds4_gguf::Gguf;
 
+use crate::manners::Hinted;
 use crate::{manners, progress};
 
 /// Most rows of a step on a card: the longer the stretch of a prompt, the more tokens share the
@@ -109,7 +110,12 @@ impl ComputingArgs {
                 Ok(machine) => return Ok((machine, card.name()?)),
                 Err(reason) if asked || reason.is_interruption() => {
                     let path = file.name();
-                    return Err(reason).with_context(|| format!("cannot run {path} on a card"));
+                    let cure = reason.room().map(|fits| cure(room, fits.tokens_that_fit()));
+                    let said = format!("cannot run {path} on a card");
+                    return Err(match cure {
+                        Some(cure) => Hinted::failure(format!("{said}: {reason}"), cure),
+                        None => anyhow::Error::new(reason).context(said),
+                    });
                 }
                 Err(reason) => manners::say(&format!("not on the NVIDIA card: {reason}")),
             }
@@ -163,5 +169,49 @@ impl ComputingArgs {
             ..defaults
         };
         Ok(Box::new(load_cpu(file, options)?))
+    }
+}
+
+/// What helps where so many tokens of all sessions together fit a card.
+fn cure(room: Room, tokens: usize) -> String {
+    let slots = room.slots.max(1);
+    let each = room.pages / slots * PAGE_TOKENS;
+    let context = tokens / slots / PAGE_TOKENS * PAGE_TOKENS;
+    let sessions = tokens.checked_div(each).unwrap_or(0);
+    let mut ways = Vec::new();
+    if context > 0 {
+        ways.push(format!("a shorter context (--ctx {context})"));
+    }
+    if (1..slots).contains(&sessions) {
+        ways.push(format!("fewer sessions (--sessions {sessions})"));
+    }
+    ways.push("weights of a smaller recipe".into());
+    ways.push("--device cpu".into());
+    ways.join(", or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cure_is_what_fits() {
+        let room = |slots, pages| Room {
+            slots,
+            pages,
+            outputs: slots,
+        };
+        let four = room(4, 4 * 256);
+        assert_eq!(
+            cure(four, 300_000),
+            "a shorter context (--ctx 74752), or fewer sessions (--sessions 2), or weights of a \
+             smaller recipe, or --device cpu"
+        );
+        let nothing = "weights of a smaller recipe, or --device cpu";
+        assert_eq!(cure(four, 0), nothing);
+        assert_eq!(cure(room(0, 0), 100), nothing);
+        assert!(
+            cure(room(1, 2048), 512 * 100).starts_with("a shorter context (--ctx 51200), or w")
+        );
     }
 }
