@@ -92,12 +92,13 @@ impl Device {
         let shared =
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)? as u32;
         let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as u32;
-        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let overlaps = major >= 9;
+        // A card that could do more may have been given code for older ones, compiled by its driver.
+        let made_for = kernel::made_for(module)?;
+        let overlaps = made_for >= 90;
         // Eight everywhere; the large cards allow more to kernels that ask for it.
-        let cluster = match major {
-            ..9 => 1,
-            9 | 10 => 16,
+        let cluster = match made_for {
+            ..90 => 1,
+            90..110 => 16,
             _ => 8,
         };
         Ok(Arc::new(Self {

@@ -47,6 +47,20 @@ impl Device {
     }
 }
 
+/// The compute capability, times ten, that a module's kernels were compiled for.
+pub(super) fn made_for(module: sys::CUmodule) -> Result<i32, Error> {
+    let version = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
+    let mut found = 0;
+    // SAFETY: the module is loaded, and its functions live as long.
+    let kernel = unsafe { result::module::get_function(module, c"split_planes".into()) };
+    let kernel = kernel.map_err(Error::of("cuModuleGetFunction"))?;
+    // SAFETY: the function is of this module; writes one number.
+    unsafe { sys::cuFuncGetAttribute(&raw mut found, version, kernel) }
+        .result()
+        .map_err(Error::of("cuFuncGetAttribute"))?;
+    Ok(found)
+}
+
 /// A kernel of a [`Device`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernel(pub(super) sys::CUfunction);
