@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result};
-use ds4_server::{Config, Keep, Limits, Model, ServeError, Server};
+use ds4_server::{Config, Keep, Limits, Loading, Model, ServeError, Server};
 
 use crate::kv::TierArgs;
 use crate::loading::{ModelArgs, Wants};
@@ -134,9 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let sessions = usize::from(args.sessions);
     let loader = thread::spawn(move || {
         let loaded = model.open().and_then(|file| {
-            loading.progress(0, file.file_bytes());
-            let listener = loading.clone();
-            progress::tell(move |done, total| listener.progress(done, total));
+            follow(&loading, file.file_bytes());
             let model = model.load_from(&file, Wants::Sessions(sessions))?;
             Ok(Model::new(model.engine, &model.name)?)
         });
@@ -168,6 +166,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         false => "stopped; some answers were cut off",
     });
     Ok(())
+}
+
+/// From now on `/health` says how far reading and uploading are.
+fn follow(loading: &Loading, bytes: u64) {
+    loading.progress(0, bytes);
+    let loading = loading.clone();
+    progress::tell(move |done, total| loading.progress(done, total));
 }
 
 impl Args {
@@ -241,3 +246,6 @@ fn explain(error: ServeError) -> anyhow::Error {
     };
     Hinted::failure(error.to_string(), hint)
 }
+
+#[cfg(test)]
+mod tests;
