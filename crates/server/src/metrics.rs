@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use ds4_engine::Engine;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,6 +27,15 @@ pub(crate) struct Metrics {
     remembered: Gauge,
     free_bytes: Gauge<u64, AtomicU64>,
     total_bytes: Gauge<u64, AtomicU64>,
+    tier_bytes: Family<Tier, Gauge<u64, AtomicU64>>,
+    tier_places: Family<Tier, Gauge<u64, AtomicU64>>,
+    tier_written: Family<Tier, Gauge<u64, AtomicU64>>,
+    tier_dropped: Family<Tier, Gauge<u64, AtomicU64>>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Tier {
+    tier: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -62,6 +72,10 @@ impl Metrics {
             remembered: Gauge::default(),
             free_bytes: Gauge::default(),
             total_bytes: Gauge::default(),
+            tier_bytes: Family::default(),
+            tier_places: Family::default(),
+            tier_written: Family::default(),
+            tier_dropped: Family::default(),
         };
         let own = &metrics;
         registry.register(
@@ -103,9 +117,49 @@ impl Metrics {
             "Bytes of all KV pages",
             own.total_bytes.clone(),
         );
+        for (name, help, family) in [
+            (
+                "tier_bytes",
+                "Bytes kept beside the device, in memory of the host or on disk",
+                &own.tier_bytes,
+            ),
+            (
+                "tier_places",
+                "Places kept there that can be gone on from",
+                &own.tier_places,
+            ),
+            (
+                "tier_written_bytes",
+                "Bytes written there since the start",
+                &own.tier_written,
+            ),
+            (
+                "tier_dropped",
+                "Records that were not written there, for want of room or by a failure",
+                &own.tier_dropped,
+            ),
+        ] {
+            registry.register(name, help, family.clone());
+        }
         Self {
             registry,
             ..metrics
+        }
+    }
+
+    /// What lies beside the device.
+    fn tiers(&self, engine: &Engine) {
+        for (tier, report) in [("host", engine.hosted()), ("disk", engine.stored())] {
+            let Some(report) = report else {
+                continue;
+            };
+            let tier = Tier { tier };
+            self.tier_bytes.get_or_create(&tier).set(report.used);
+            let places = report.frontiers as u64;
+            self.tier_places.get_or_create(&tier).set(places);
+            let written = report.written_bytes;
+            self.tier_written.get_or_create(&tier).set(written);
+            self.tier_dropped.get_or_create(&tier).set(report.dropped);
         }
     }
 
@@ -155,6 +209,7 @@ impl Metrics {
                 self.free_bytes.set(status.free_bytes);
                 self.total_bytes.set(status.total_bytes);
             }
+            self.tiers(model.engine());
         }
         self.remembered.set(app.replay.size().0 as i64);
         let mut text = String::new();

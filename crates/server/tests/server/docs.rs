@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use ds4_engine::Store;
 use serde_json::{Value, json};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, config, engine_with, until};
 
 fn file(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -124,10 +125,26 @@ fn every_field_of_the_description_is_read() {
 
 #[test]
 fn the_board_shows_what_is_counted() {
-    let rig = Rig::new();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store {
+        dir: folder.path().to_owned(),
+        bytes: 10_000_000,
+        free: 0,
+    };
+    let rig = Rig::over(engine_with(1, Some(store)), config());
     let body = json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 2});
     rig.post("/v1/chat/completions", &body).ok();
-    let metrics = rig.get("/metrics").body;
+    // It is written behind the answer's back.
+    let is_kept = |metrics: &String| {
+        let line = metrics.lines().find_map(|line| {
+            let kept = line.strip_prefix("ds4_tier_places{tier=\"disk\"} ")?;
+            kept.parse::<u64>().ok()
+        });
+        line > Some(0)
+    };
+    let metrics = until(|| Some(rig.get("/metrics").body).filter(is_kept));
+    let metrics = metrics.unwrap();
+    assert!(!metrics.contains("tier=\"host\""), "there is none");
     let board: Value = serde_json::from_str(&file("tools/grafana/ds4.json")).unwrap();
     let panels = board["panels"].as_array().unwrap();
     let queries = panels
