@@ -23,23 +23,20 @@ __device__ inline uint32_t look_place(uint32_t row, uint32_t chunk) {
     return row * (HEAD * 2) + ((chunk ^ ((row & 1) << 2 | (row >> 1 & 3))) * 16);
 }
 
-// Two codes of E4M3, in the high bytes of the halves of `two`.
-__device__ inline uint32_t expand(uint32_t two, __half2 scale) {
-    uint32_t v = (two & 0x7f007f00) >> 1 | (two & 0x80008000);
-    return bits(__hmul2(pair(v), scale));
-}
-
 extern "C" __global__ void __launch_bounds__(256, 1)
     attend_tiles(float *out, const float *q, const Row *rows, Memory memory, Place at,
                  uint32_t heads, const uint32_t *picks, const uint32_t *counts,
                  uint32_t picks_width, uint32_t draft, const float *sinks, const float2 *angles,
-                 float2 *parts, float *part_sums) {
+                 float2 *parts, float *part_sums, const uint32_t *bases) {
     in_turn();
     extern __shared__ __align__(128) uint8_t shared[];
     Look &look = *(Look *)shared;
     uint32_t number = blockIdx.x, t = threadIdx.x, warp = t / 32, lane = t % 32, g = lane / 4,
              quad = lane % 4, first_head = blockIdx.y * LOOK_HEADS;
     Row row = rows[number];
+    // Rows of runs that `attend_many` takes.
+    if (bases && bases[row.run] != ~0u)
+        return;
     Seen seen(memory, row, at, draft, picks, counts, picks_width, number);
     auto fetch = [&](uint32_t tile) {
         uint8_t *to = look.stored[tile % 2];
@@ -89,26 +86,8 @@ extern "C" __global__ void __launch_bounds__(256, 1)
         for (uint32_t i = t; i < GATHERED * HEAD / 8; i += 256) {
             uint32_t r = i / (HEAD / 8), chunk = i % (HEAD / 8);
             uint4 v = make_uint4(0, 0, 0, 0);
-            const uint8_t *from = stored + r * 584;
-            if (r < count) {
-                if (chunk < PLAIN / 8) {
-                    uint2 codes = *(const uint2 *)(from + chunk * 8);
-                    // Exponents of binary16 are eight larger.
-                    __half2 unit = __float2half2_rn(power(from[PLAIN + chunk / 8]) * 256.f);
-                    v = make_uint4(expand(__byte_perm(codes.x, 0, 0x1404), unit),
-                                   expand(__byte_perm(codes.x, 0, 0x3424), unit),
-                                   expand(__byte_perm(codes.y, 0, 0x1404), unit),
-                                   expand(__byte_perm(codes.y, 0, 0x3424), unit));
-                } else {
-                    const uint8_t *rotary = from + PLAIN + 8 + (chunk - PLAIN / 8) * 16;
-                    uint2 a = *(const uint2 *)rotary, b = *(const uint2 *)(rotary + 8);
-                    auto both = [](uint32_t v) {
-                        return bits(__floats2half2_rn(__uint_as_float(v << 16),
-                                                      __uint_as_float(v & 0xffff0000u)));
-                    };
-                    v = make_uint4(both(a.x), both(a.y), both(b.x), both(b.y));
-                }
-            }
+            if (r < count)
+                v = expand_chunk(stored + r * 584, chunk);
             *(uint4 *)(look.rows + look_place(r, chunk)) = v;
         }
         __syncthreads();

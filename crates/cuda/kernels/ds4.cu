@@ -22,3 +22,4 @@
 #include "score_tiles.cu"
 #include "score_many.cu"
 #include "attend_tiles.cu"
+#include "attend_many.cu"

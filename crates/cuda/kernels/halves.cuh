@@ -5,6 +5,7 @@
 // pairs, rounded to eleven bits.
 #pragma once
 #include "formats.cuh"
+#include "rows.cuh"
 
 __device__ inline uint32_t bits(__half2 v) { return *(const uint32_t *)&v; }
 __device__ inline __half2 pair(uint32_t v) { return *(const __half2 *)&v; }
@@ -241,4 +242,29 @@ __device__ inline void copies_end() { asm volatile("cp.async.commit_group;"); }
 template <int N>
 __device__ inline void copies_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// Two codes of E4M3, in the high bytes of the halves of `two`.
+__device__ inline uint32_t expand(uint32_t two, __half2 scale) {
+    uint32_t v = (two & 0x7f007f00) >> 1 | (two & 0x80008000);
+    return bits(__hmul2(pair(v), scale));
+}
+
+// Channels 8 chunk to 8 chunk + 7 of a packed latent row.
+__device__ inline uint4 expand_chunk(const uint8_t *from, uint32_t chunk) {
+    if (chunk < PLAIN / 8) {
+        uint2 codes = *(const uint2 *)(from + chunk * 8);
+        // Exponents of binary16 are eight larger.
+        __half2 unit = __float2half2_rn(power(from[PLAIN + chunk / 8]) * 256.f);
+        return make_uint4(expand(__byte_perm(codes.x, 0, 0x1404), unit),
+                          expand(__byte_perm(codes.x, 0, 0x3424), unit),
+                          expand(__byte_perm(codes.y, 0, 0x1404), unit),
+                          expand(__byte_perm(codes.y, 0, 0x3424), unit));
+    }
+    const uint8_t *rotary = from + PLAIN + 8 + (chunk - PLAIN / 8) * 16;
+    uint2 a = *(const uint2 *)rotary, b = *(const uint2 *)(rotary + 8);
+    auto both = [](uint32_t v) {
+        return bits(__floats2half2_rn(__uint_as_float(v << 16), __uint_as_float(v & 0xffff0000u)));
+    };
+    return make_uint4(both(a.x), both(a.y), both(b.x), both(b.y));
 }

@@ -33,8 +33,8 @@ extern "C" __global__ void __launch_bounds__(512, 1)
                Memory memory, Place at, uint32_t first_row, uint32_t count, uint32_t heads,
                uint32_t width, uint32_t keep, uint32_t tokens) {
     in_turn();
-    extern __shared__ __align__(1024) uint8_t shared[];
-    Asked &asked = *(Asked *)shared;
+    extern __shared__ __align__(1024) uint8_t stages[];
+    Asked &asked = *(Asked *)stages;
     uint32_t t = threadIdx.x, lane = t % 32, g = lane / 4, quad = lane % 4;
     uint32_t base = blockIdx.x * SCORE_KEYS, own = base + t / 32 * 16;
     uint32_t from = first_row + blockIdx.y * tokens, to = min(from + tokens, first_row + count);

@@ -42,6 +42,8 @@ pub struct Device {
     overlaps: bool,
     /// Most blocks of a cluster; one where there are no clusters.
     cluster: u32,
+    /// Whether kernels for Hopper's warp groups are the ones that run.
+    by_warp_groups: bool,
 }
 
 impl Drop for Device {
@@ -110,12 +112,18 @@ impl Device {
             processors,
             overlaps,
             cluster,
+            by_warp_groups: made_for == 90,
         }))
     }
 
     /// Bytes of shared memory that a block may ask for.
     pub(crate) fn shared(&self) -> u32 {
         self.shared
+    }
+
+    /// Whether four warps multiply as one.
+    pub(crate) fn by_warp_groups(&self) -> bool {
+        self.by_warp_groups
     }
 
     /// Its multiprocessors.

@@ -123,6 +123,8 @@ kernels!(
     score_tiles,
     score_many,
     attend_tiles,
+    attend_many,
+    expand_rows,
     narrow_1,
     narrow_2,
     narrow_4,

@@ -19,6 +19,7 @@
 //! | `ops`, `product`, `narrow`, `coded`, `experts` | the operations |
 //! | `step`, `pass` | groups of operations of few rows |
 //! | `room` | whether a model and its sessions fit |
+//! | `expanded` | attention of many rows of a prompt |
 //! | `probe` | what the card's memory delivers |
 
 #![allow(
@@ -31,6 +32,7 @@ mod coded;
 mod dense;
 mod device;
 mod error;
+mod expanded;
 mod experts;
 mod kernels;
 mod layout;
@@ -55,6 +57,7 @@ use ds4_model::{
     Frequencies, KvGeometry, Plan, RopeTable, Rounding, RowFormat, RowSet, Shape, Weights,
 };
 
+use crate::expanded::Expanded;
 use crate::kernels::Kernels;
 use crate::load::Loader;
 use crate::work::Work;
@@ -141,6 +144,7 @@ pub struct Cuda {
     loader: Loader,
     memory: memory::Memory,
     work: Work,
+    expanded: Option<Expanded>,
     plan: Plan,
     /// Windows of ratios 4 and 128 that the plan touches.
     windows: [usize; 2],
@@ -185,6 +189,10 @@ impl Cuda {
         let geometry = KvGeometry::new(&shape, options.rows, options.draft);
         let (free, total) = device.memory()?;
         let work = Work::new(&device, &shape, &options)?;
+        let expanded = Expanded::new(&device, &shape, &options)?;
+        if expanded.is_some() {
+            device.allow_shared(kernels.attend_many, expanded::MANY_SHARED)?;
+        }
         let frequencies = Frequencies::new(&shape.rope, shape.rotary);
         let (window, compressed) = (
             frequencies.of(RopeTable::Window),
@@ -210,6 +218,7 @@ impl Cuda {
             memory: memory::Memory::new(&device, geometry, &shape, &options)?,
             kernels,
             work,
+            expanded,
             plan: Plan::new(),
             windows: [0; 2],
             host: None,

@@ -223,6 +223,9 @@ impl Backend for Cuda {
         for (mem, windows) in self.work.windows.iter().zip(&windows) {
             mem.write(0, windows)?;
         }
+        if let Some(expanded) = &mut self.expanded {
+            expanded.begin(plan)?;
+        }
         self.windows = windows.map(|windows| windows.len());
         self.plan.clone_from(plan);
         // In larger steps the host's time does not matter.

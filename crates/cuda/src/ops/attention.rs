@@ -3,7 +3,9 @@
 use ds4_model::{RowFormat, Seen, Site};
 
 use super::{Done, ROW_THREADS};
+use crate::buffer::Halved;
 use crate::device::Ptr;
+use crate::expanded::Expanded;
 use crate::layout::Place;
 use crate::product::ATTEND_SHARED;
 use crate::work::PARTS;
@@ -34,6 +36,15 @@ impl Cuda {
         let count = self.shape.heads as u32;
         let packed = self.memory.geometry.format == RowFormat::Packed;
         if self.by_halves(n) && packed && ATTEND_SHARED <= self.device.shared() {
+            let expanded = self.expanded.as_ref().filter(|expanded| expanded.some);
+            if let Some(expanded) = expanded {
+                let picks = (ids, counts, width);
+                self.attend_expanded(expanded, heads, q, sinks, picks, place, at)?;
+                if !expanded.rest {
+                    heads.halved.set(Halved::Turned);
+                    return Ok(());
+                }
+            }
             return self.device.launch(
                 self.kernels.attend_tiles,
                 [n as u32, count.div_ceil(64), 1],
@@ -54,6 +65,7 @@ impl Cuda {
                     &self.angles(at),
                     &Ptr::NULL,
                     &Ptr::NULL,
+                    &expanded.map_or(Ptr::NULL, Expanded::bases),
                 ],
             );
         }
@@ -115,6 +127,7 @@ impl Cuda {
                     &self.angles(at),
                     &states,
                     &sums,
+                    &Ptr::NULL,
                 ],
             )?;
         } else {

@@ -70,26 +70,40 @@ fn twin(model: &(Shape, Weights<Tensor>), on_card: &Weights<Tensor>, setup: Setu
 /// Steps of many sizes, then the draft block, then both sessions at once.
 fn run(rig: &mut Rig<Twin>, seed: u64) {
     let vocab = rig.shape().vocab;
-    let prompt = synthetic::prompt(vocab, 900, seed);
+    let prompt = synthetic::prompt(vocab, 1200, seed);
     let other = synthetic::prompt(vocab, 200, seed + 1);
     let mut at = 0;
-    for rows in [1, 2, 3, 5, 8, 9, 33, 70, 6, 129, 1, 300] {
+    let mut alone = |rig: &mut Rig<Twin>, rows: usize| {
         rig.step(&[(0, at as u32, &prompt[at..at + rows], Outputs::Last)]);
         let pages = (at + rows).div_ceil(512) as u32;
         rig.backend.compare_memory(pages).unwrap();
         at += rows;
+        at
+    };
+    for rows in [1, 2, 3, 5, 8, 9, 33, 70, 6, 129, 1, 479] {
+        alone(rig, rows);
     }
+    // Two prompts in one step, one of them behind a long past.
+    let at = alone(rig, 1);
+    rig.step(&[
+        (0, at as u32, &prompt[at..at + 40], Outputs::Last),
+        (1, 0, &other[..70], Outputs::All),
+    ]);
+    rig.backend.compare_memory(3).unwrap();
+    let at = at + 340;
+    rig.step(&[(0, at as u32 - 300, &prompt[at - 300..at], Outputs::Last)]);
+    rig.backend.compare_memory(3).unwrap();
     rig.draft(0, at as u32 - 300, &prompt[at - 299..at + 1]);
     rig.step(&[
-        (1, 0, &other[..61], Outputs::All),
+        (1, 70, &other[70..131], Outputs::All),
         (0, at as u32, &prompt[at..at + 7], Outputs::Last),
     ]);
     rig.backend.compare_memory(3).unwrap();
     rig.step(&[
         (0, at as u32 + 7, &prompt[at + 7..at + 8], Outputs::Last),
-        (1, 61, &other[61..62], Outputs::Last),
+        (1, 131, &other[131..132], Outputs::Last),
     ]);
-    rig.draft(1, 61, &other[62..63]);
+    rig.draft(1, 131, &other[132..133]);
     rig.backend.compare_memory(3).unwrap();
 }
 
