@@ -82,7 +82,9 @@ fn it_answers_traces_and_stops_when_told() {
     let traces = tempfile::tempdir().unwrap();
     let folder = traces.path().join("traces");
     let (child, talk, address) = serve(&["--trace", folder.to_str().unwrap(), "-n", "5"]);
-    let body = r#"{"messages": [{"role": "user", "content": "Good morning"}]}"#;
+    // The end of a turn is no token of it: noise must not end by itself.
+    let body = r#"{"messages": [{"role": "user", "content": "Good morning"}],
+        "logit_bias": {"1": -1000}}"#;
     let reply = exchange(&address, "POST /v1/chat/completions HTTP/1.1", body);
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     let (_, json) = reply.split_once("\r\n\r\n").unwrap();
