@@ -15,10 +15,11 @@ use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::job::Job;
 use crate::model::Model;
-use crate::prepare::{Prepared, Way, count, prepare};
+use crate::prepare::{Prepared, count, prepare};
 use crate::route::{Caller, reply};
 use crate::tenant::Tenant;
 use crate::voice::Voice;
+use crate::way::Way;
 
 /// A turn in a dialect.
 pub(crate) async fn converse(app: Arc<App>, dialect: Dialect, request: Request) -> Response<Body> {

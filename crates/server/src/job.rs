@@ -19,13 +19,14 @@ use crate::error::{ApiError, Kind};
 use crate::line::Ticket;
 use crate::log::Receipt;
 use crate::model::Model;
-use crate::prepare::{Prepared, Way};
+use crate::prepare::Prepared;
 use crate::pump::{Beat, pump};
 use crate::replay::Said;
 use crate::sse::Sse;
 use crate::tenant::Tenant;
 use crate::trace::Traced;
 use crate::voice::{Voice, total};
+use crate::way::Way;
 
 /// A request that was understood and has a place in line.
 pub(crate) struct Job {

@@ -59,6 +59,7 @@ mod sse;
 mod tenant;
 mod trace;
 mod voice;
+mod way;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};

@@ -3,7 +3,7 @@
 use ds4_engine::{Grammar, Request, Sampling, SamplingFields, Structure, end_of_turn};
 use ds4_prompt::chat::{Settings, ToolsPlace, render};
 use ds4_prompt::dsml::{Begin, Delivery, Reading, Tools};
-use ds4_prompt::{AddedTokens, CutKind, Prompt, Segment, Special, TokenId, Tokenizer, Tokens};
+use ds4_prompt::{AddedTokens, Prompt, Segment, Special, TokenId, Tokenizer, Tokens};
 
 use crate::ask::{Ask, RawPrompt, Source};
 use crate::config::Config;
@@ -11,9 +11,9 @@ use crate::error::{ApiError, Kind};
 use crate::grammar::{Masks, Shape};
 use crate::memory::Memory;
 use crate::model::Model;
-use crate::replay::Place;
 use crate::restore::{Rendered, Restored};
 use crate::script::Script;
+use crate::way::{Alias, Path, Way};
 
 /// Everything about a turn that is known before it begins.
 #[derive(Clone, Debug)]
@@ -30,49 +30,6 @@ pub(crate) struct Prepared {
     pub(crate) text: String,
     script: Option<Script>,
     shape: Option<Shape>,
-}
-
-/// A prompt in tokens.
-#[derive(Clone, Debug)]
-pub(crate) struct Path {
-    pub(crate) ids: Vec<u32>,
-    pub(crate) cuts: Vec<u32>,
-    /// Where the answer can be found again; none if it continues a text of its own.
-    pub(crate) place: Option<Place>,
-}
-
-/// The same conversation with the reasoning of earlier turns.
-#[derive(Clone, Debug)]
-pub(crate) struct Alias {
-    pub(crate) path: Path,
-    /// With so many of its tokens computed, nothing but what is new is left.
-    pub(crate) live: u32,
-}
-
-/// Which of its two prompts a request goes by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Way {
-    #[default]
-    Exact,
-    Alias,
-}
-
-impl Path {
-    fn new(tokens: Tokens, source: &Source) -> Self {
-        let place = match source {
-            Source::Chat { goes_on: false, .. } => {
-                let mut cuts = tokens.cuts.iter().rev();
-                let last = cuts.find(|cut| cut.kind == CutKind::User);
-                last.map(|cut| Place::after(&tokens.ids[..cut.at]))
-            }
-            _ => None,
-        };
-        Self {
-            cuts: tokens.cuts.iter().map(|cut| cut.at as u32).collect(),
-            ids: tokens.ids.into_iter().map(|TokenId(id)| id).collect(),
-            place,
-        }
-    }
 }
 
 impl Prepared {

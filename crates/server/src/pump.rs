@@ -13,10 +13,11 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::error::ApiError;
 use crate::model::Model;
-use crate::prepare::{Prepared, Way};
+use crate::prepare::Prepared;
 use crate::refusal::of_engine;
 use crate::sessions;
 use crate::tenant::Tenant;
+use crate::way::Way;
 
 /// What comes over the bridge.
 #[derive(Debug)]

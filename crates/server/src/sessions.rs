@@ -2,8 +2,9 @@
 
 use ds4_engine::{Engine, EngineError, Session};
 
-use crate::prepare::{Prepared, Way};
+use crate::prepare::Prepared;
 use crate::tenant::Tenant;
+use crate::way::Way;
 
 /// A session that stands where any earlier one of this tenant left off on the way of a prompt, and
 /// which of the two ways that is: the one with less left to compute. Dropping it after the answer

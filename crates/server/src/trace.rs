@@ -14,7 +14,8 @@ use crate::answer::Answer;
 use crate::error::{ApiError, Family};
 use crate::ids;
 use crate::model::Model;
-use crate::prepare::{Prepared, Way};
+use crate::prepare::Prepared;
+use crate::way::Way;
 use crate::{clock, tenant::Tenant};
 
 /// A folder of traces.

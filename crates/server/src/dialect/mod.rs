@@ -6,6 +6,7 @@ pub(crate) mod chat;
 mod completions;
 pub(crate) mod messages;
 pub(crate) mod responses;
+mod shared;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::ask::{self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wis
 use crate::config::Limits;
 use crate::conversation::{Conversation, content, part};
 use crate::dialect::bounds;
-use crate::dialect::chat::read_format;
+use crate::dialect::shared::read_format;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::memory::Memory;

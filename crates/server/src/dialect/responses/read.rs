@@ -7,7 +7,7 @@ use crate::ask::{self, Ask, Face, Format, Serving, Source, Tool, ToolChoice, Wis
 use crate::config::Limits;
 use crate::conversation::{Conversation, content};
 use crate::dialect::bounds;
-use crate::dialect::chat::{arguments, choice_word, custom_call, custom_tool, read_format};
+use crate::dialect::shared::{arguments, choice_word, custom_call, custom_tool, read_format};
 use crate::error::{ApiError, Kind};
 use crate::fields::Fields;
 use crate::memory::Memory;
