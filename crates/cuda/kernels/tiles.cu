@@ -91,7 +91,6 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
 #pragma unroll
             for (int r = 0; r < 4; r++)
                 raw[r] = next[r];
-            load(next, window + 1);
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -100,8 +99,6 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
             for (int r = 0; r < 4; r++) {
                 a[r] = raw[r].template at<TABLES>(2 * i, table);
                 b[r] = raw[r].template at<TABLES>(2 * i + 1, table);
-                if constexpr (!Raw<Group>::AHEAD)
-                    raw[r].load_quarter(GATED && r >= 2 ? up : w, row[r] + following, i);
             }
             if (i == 0) {
                 // What the products before read may be overwritten from here on.
@@ -114,7 +111,14 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
                 if (window + TILE_STAGES - 1 < all)
                     fetch(window + TILE_STAGES - 1);
                 copies_end();
+                // Behind the fence above, which would wait for them.
+                if constexpr (Raw<Group>::AHEAD)
+                    load(next, window + 1);
             }
+            if constexpr (!Raw<Group>::AHEAD)
+#pragma unroll
+                for (int r = 0; r < 4; r++)
+                    raw[r].load_quarter(GATED && r >= 2 ? up : w, row[r] + following, i);
 #if BY_WARPGROUP
             products_begin();
             multiply_all(sums[0], a[0], a[1], describe<TOKENS>(stage, 2 * i));

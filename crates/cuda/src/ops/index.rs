@@ -13,7 +13,7 @@ const SCORE_THREADS: usize = 128;
 /// Index rows that a block of `score_many.cu` scores, for how many rows of the plan, and the shared
 /// memory that it takes.
 const MANY_KEYS: usize = 256;
-const SCORED_TOGETHER: u32 = 32;
+const SCORED_TOGETHER: u32 = 64;
 pub(crate) const SCORE_SHARED: u32 = 4 * (64 * 256 + 64 * 4);
 
 impl Cuda {
