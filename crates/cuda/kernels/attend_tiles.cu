@@ -4,7 +4,7 @@
 // Stored rows are copied into shared memory a tile ahead, then expanded to binary16, in which they
 // are exact. A warp owns 16 heads by 16 rows of the scores, then 64 channels of the result for all
 // heads.
-#include "halves.cuh"
+#include "look.cuh"
 #include "seen.cuh"
 
 constexpr int GATHERED = 32, AHEAD_BYTES = GATHERED * 584, LOOK_HEADS = 64;
@@ -16,12 +16,6 @@ struct Look {
     __half shares[LOOK_HEADS][GATHERED + 8];
     float top[LOOK_HEADS], total[LOOK_HEADS], shrink[LOOK_HEADS];
 };
-
-// Where 16 bytes of a row of 512 channels lie: neither eight rows of one column nor two rows of
-// four meet a bank twice.
-__device__ inline uint32_t look_place(uint32_t row, uint32_t chunk) {
-    return row * (HEAD * 2) + ((chunk ^ ((row & 1) << 2 | (row >> 1 & 3))) * 16);
-}
 
 extern "C" __global__ void __launch_bounds__(256, 1)
     attend_tiles(float *out, const float *q, const Row *rows, Memory memory, Place at,
@@ -85,9 +79,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
         const uint8_t *stored = look.stored[tile % 2];
         for (uint32_t i = t; i < GATHERED * HEAD / 8; i += 256) {
             uint32_t r = i / (HEAD / 8), chunk = i % (HEAD / 8);
-            uint4 v = make_uint4(0, 0, 0, 0);
-            if (r < count)
-                v = expand_chunk(stored + r * 584, chunk);
+            uint4 v = r < count ? expand_chunk(stored + r * 584, chunk) : make_uint4(0, 0, 0, 0);
             *(uint4 *)(look.rows + look_place(r, chunk)) = v;
         }
         __syncthreads();
@@ -168,12 +160,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
             for (int c = 0; c < 4; c++) {
                 // Rows 16 k to 16 k + 15 of 16 channels, turned over.
                 uint32_t r = 16 * k + lane % 16, chunk = warp * 8 + 2 * c + lane / 16;
-                uint32_t from =
-                    (uint32_t)__cvta_generic_to_shared(look.rows + look_place(r, chunk));
-                uint4 v;
-                asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                             : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                             : "r"(from));
+                uint4 v = turned(look.rows + look_place(r, chunk));
 #pragma unroll
                 for (int m = 0; m < 4; m++) {
                     multiply(sums[m][2 * c], low[m], high[m], v.x, v.y);

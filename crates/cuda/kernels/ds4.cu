@@ -23,3 +23,4 @@
 #include "score_many.cu"
 #include "attend_tiles.cu"
 #include "attend_many.cu"
+#include "attend_few.cu"

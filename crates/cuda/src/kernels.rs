@@ -125,6 +125,7 @@ kernels!(
     attend_tiles,
     attend_many,
     expand_rows,
+    attend_few,
     narrow_1,
     narrow_2,
     narrow_4,

@@ -207,6 +207,26 @@ pub(crate) struct Settle {
     pub(crate) epsilon: f32,
 }
 
+/// Attention of few rows, as in `attend_few.cu`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct AttendFew {
+    pub(crate) out: Ptr,
+    pub(crate) half: Ptr,
+    pub(crate) codes: Ptr,
+    pub(crate) q: Ptr,
+    pub(crate) rows: Ptr,
+    pub(crate) picks: Ptr,
+    pub(crate) sinks: Ptr,
+    pub(crate) angles: Ptr,
+    pub(crate) memory: Memory,
+    pub(crate) at: Place,
+    pub(crate) heads: u32,
+    pub(crate) picks_width: u32,
+    pub(crate) draft: u32,
+    pub(crate) epsilon: f32,
+}
+
 /// The router's choice and what goes with it, as in `choose.cu`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -243,7 +263,7 @@ const _: () = {
     assert!(size_of::<Squeeze>() == 40 && size_of::<Inward>() == 80 + 88 + 40 + 80 + 24 + 16);
     assert!(size_of::<Pass>() == 48 + 32 + 56 + 16);
     assert!(size_of::<Choice>() == 16 * 8 + size_of::<Settle>() + 32);
-    assert!(size_of::<Settle>() == 24);
+    assert!(size_of::<Settle>() == 24 && size_of::<AttendFew>() == 64 + 88 + 40 + 16);
     assert!(size_of::<Row>() == 32 && size_of::<Run>() == 16 && size_of::<Window>() == 8);
     assert!(size_of::<Weight>() == 32 && size_of::<Memory>() == 88 && size_of::<Place>() == 40);
 };

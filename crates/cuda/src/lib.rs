@@ -186,6 +186,12 @@ impl Cuda {
                 device.allow_clusters(kernels.pass)?;
             }
         }
+        if device.cluster() > 8 {
+            device.allow_clusters(kernels.attend_few)?;
+        }
+        if product::ATTEND_FEW_SHARED <= device.shared() {
+            device.allow_shared(kernels.attend_few, product::ATTEND_FEW_SHARED)?;
+        }
         let geometry = KvGeometry::new(&shape, options.rows, options.draft);
         let (free, total) = device.memory()?;
         let work = Work::new(&device, &shape, &options)?;

@@ -15,6 +15,9 @@ const TILE_ROWS: usize = 128;
 /// Shared memory of a block of `attend_tiles`.
 pub(crate) const ATTEND_SHARED: u32 = 150_016;
 
+/// Shared memory of a block of `attend_few`.
+pub(crate) const ATTEND_FEW_SHARED: u32 = 110_592;
+
 /// Rows of a weight that a small tile takes, as in `tiles.cu`; a large one takes twice as many.
 const SLIM_ROWS: usize = 128;
 

@@ -145,22 +145,27 @@ impl Cuda {
             &[&inward],
         )?;
         let query = Product::new(s.q.out(), &s.qr, &w.query.b);
+        let few = self.attends_few();
         let picks = match &w.attention {
             Attention::Csa(csa) => {
                 let index = Product::new(s.index_q.out(), &s.qr, &csa.indexer.query);
                 self.narrow(n, &[query, index])?;
-                self.turn(s, at, self.shape.index_heads)?;
+                self.turn(s, at, !few, self.shape.index_heads)?;
                 self.index_select(&mut s.selected, &s.index_q, &s.index_w, at)?;
                 let picks = &s.selected;
                 (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32)
             }
             Attention::Window | Attention::Hca(_) => {
                 self.narrow(n, &[query])?;
-                self.turn(s, at, 0)?;
+                self.turn(s, at, !few, 0)?;
                 (Ptr::NULL, Ptr::NULL, 0)
             }
         };
-        self.attend_parts(&mut s.heads, &s.q, &w.sinks, picks, place, at, true)?;
+        if few {
+            self.attend_few(s, &w.sinks, (picks.0, picks.2), place, at)?;
+        } else {
+            self.attend_parts(&mut s.heads, &s.q, &w.sinks, picks, place, at, true)?;
+        }
         let groups = self.shape.output_groups;
         if !(w.output.a.rows / groups).is_multiple_of(16) {
             self.output_groups(&mut s.low, &s.heads, &w.output.a)?;
@@ -172,9 +177,10 @@ impl Cuda {
         self.matmul(&mut s.y, &s.low, &w.output.b)
     }
 
-    /// `query_heads` and `index_heads`.
-    fn turn(&self, s: &mut Work, at: Site, index_heads: usize) -> Done {
-        let (n, heads, index) = (self.n(), self.shape.heads as u32, index_heads as u32);
+    /// `query_heads` and `index_heads`, of either none too.
+    fn turn(&self, s: &mut Work, at: Site, heads: bool, index_heads: usize) -> Done {
+        let heads = if heads { self.shape.heads as u32 } else { 0 };
+        let (n, index) = (self.n(), index_heads as u32);
         self.device.launch(
             self.kernels.turn_heads,
             [n * heads + (n * index).div_ceil(4), 1, 1],

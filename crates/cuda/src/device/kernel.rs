@@ -111,5 +111,6 @@ arg!(
     crate::layout::Inward,
     crate::layout::Pass,
     crate::layout::Settle,
-    crate::layout::Choice
+    crate::layout::Choice,
+    crate::layout::AttendFew
 );

@@ -1,15 +1,20 @@
 //! Attention over the window and the compressed rows.
 
-use ds4_model::{RowFormat, Seen, Site};
+use ds4_model::{RowFormat, Scratch, Seen, Site};
 
 use super::{Done, ROW_THREADS};
 use crate::buffer::Halved;
 use crate::device::Ptr;
 use crate::expanded::Expanded;
 use crate::layout::Place;
-use crate::product::ATTEND_SHARED;
+use crate::product::{ATTEND_FEW_SHARED, ATTEND_SHARED};
 use crate::work::PARTS;
-use crate::{Buffer, Cuda, Picks, Tensor};
+use crate::{Buffer, Cuda, Picks, Tensor, layout};
+
+/// Most rows that attend in clusters, as in `attend_few.cu`, and how many stored rows a block takes
+/// at a time.
+const ATTEND_FEW: usize = 8;
+const FEW_ROWS: usize = 48;
 
 /// Heads that a block of `attend.cu` carries.
 const BLOCK_HEADS: usize = 16;
@@ -88,17 +93,8 @@ impl Cuda {
         commit: bool,
     ) -> Done {
         let n = self.plan.len();
-        // Two tiles of rows a part, while parts are not too many; of nearly the same length, the
-        // same.
-        let rows = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
-        let compressed = match (width, place.ratio) {
-            (0, 0) => 0,
-            (0, _) => {
-                let most = self.plan.rows().iter().map(rows).max().unwrap_or(0);
-                most.next_power_of_two()
-            }
-            (width, _) => width as usize,
-        };
+        let compressed = self.compressed(width, place, at);
+        // Two tiles of rows a part, while parts are not too many.
         let tiles = (self.shape.window + compressed).div_ceil(32);
         let parts = (PARTS / n.max(1)).min(tiles).clamp(1, 64) as u32;
         let count = self.shape.heads as u32;
@@ -182,6 +178,66 @@ impl Cuda {
                 &half,
                 &codes,
             ],
+        )
+    }
+
+    /// Compressed rows that rows of the plan see at most, of nearly the same length the same.
+    fn compressed(&self, width: u32, place: Place, at: Site) -> usize {
+        let rows = |row: &ds4_model::Row| at.ratio.rows(row.pos as usize + 1);
+        match (width, place.ratio) {
+            (0, 0) => 0,
+            (0, _) => {
+                let most = self.plan.rows().iter().map(rows).max().unwrap_or(0);
+                most.next_power_of_two()
+            }
+            (width, _) => width as usize,
+        }
+    }
+
+    /// Whether few rows attend by [`Self::attend_few`].
+    pub(crate) fn attends_few(&self) -> bool {
+        self.plan.len() <= ATTEND_FEW
+            && self.device.cluster() > 1
+            && self.memory.geometry.format == RowFormat::Packed
+            && ATTEND_FEW_SHARED <= self.device.shared()
+    }
+
+    /// Attention of few rows that are a run each, from queries as the product gave them; the fresh
+    /// rows join their rings.
+    pub(crate) fn attend_few(
+        &self,
+        s: &mut Scratch<Buffer, Picks>,
+        sinks: &Tensor,
+        (ids, width): (Ptr, u32),
+        place: Place,
+        at: Site,
+    ) -> Done {
+        let (n, heads) = (self.n(), self.shape.heads as u32);
+        let rows = self.shape.window + self.compressed(width, place, at);
+        let most = (4 * self.device.cluster() / n).clamp(1, self.device.cluster());
+        let parts = (rows.div_ceil(FEW_ROWS).next_power_of_two() as u32).min(1 << most.ilog2());
+        let few = layout::AttendFew {
+            out: s.heads.out(),
+            half: s.heads.out_half(),
+            codes: s.heads.out_codes(),
+            q: s.q.mem.ptr(),
+            rows: self.work.rows.ptr(),
+            picks: ids,
+            sinks: sinks.plain(),
+            angles: self.angles(at),
+            memory: self.memory.args(),
+            at: place,
+            heads,
+            picks_width: width,
+            draft: u32::from(at.layer == self.shape.layers()),
+            epsilon: self.shape.norm_epsilon,
+        };
+        self.device.launch_clusters(
+            self.kernels.attend_few,
+            ([parts, heads.div_ceil(16), n], parts),
+            [256, 1],
+            ATTEND_FEW_SHARED,
+            &[&few],
         )
     }
 }
