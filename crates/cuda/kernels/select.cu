@@ -61,6 +61,28 @@ extern "C" __global__ void __launch_bounds__(SCORE_THREADS)
 
 constexpr int TOP_THREADS = 1024, TOP_WARPS = TOP_THREADS / 32, TOP_BINS = 2048;
 
+// Visits the scores from `begin` to `end` as keys, STEP neighbouring threads side by side; several
+// are asked for at a time, since each takes long to come. `visit` is told of those beyond the end too.
+template <int STEP, class Visit>
+__device__ inline void each_key(const float *scores, uint32_t begin, uint32_t end, uint32_t own,
+                                Visit visit) {
+    constexpr int AT_ONCE = 8;
+    for (uint32_t base = begin; base < end; base += STEP * AT_ONCE) {
+        float v[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            uint32_t i = base + STEP * k + own;
+            v[k] = i < end ? scores[i] : 0;
+        }
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            uint32_t i = base + STEP * k + own;
+            if (base + STEP * k < end)
+                visit(i, ordered(v[k]), i < end);
+        }
+    }
+}
+
 // Keeps the best `keep` of each row's scores, in order of their numbers; among equals the lower
 // number wins. One block a row: the key of the last one kept is found eleven bits at a time, then
 // each warp counts, and places, a stretch of its own.
@@ -68,7 +90,8 @@ extern "C" __global__ void __launch_bounds__(TOP_THREADS)
     index_top(uint32_t *ids, uint32_t *counts, const float *scores, const Row *rows,
               uint32_t first_row, uint32_t width, uint32_t stride, uint32_t keep) {
     in_turn();
-    __shared__ uint32_t histogram[TOP_BINS], chosen, left, above_of[TOP_WARPS], equal_of[TOP_WARPS];
+    __shared__ uint32_t histogram[TOP_BINS], totals[TOP_WARPS], chosen, left, above_of[TOP_WARPS],
+        equal_of[TOP_WARPS];
     uint32_t number = first_row + blockIdx.x, t = threadIdx.x, warp = t / 32, lane = t % 32,
              complete = (rows[number].pos + 1) / 4;
     ids += (uint64_t)number * stride;
@@ -86,61 +109,54 @@ extern "C" __global__ void __launch_bounds__(TOP_THREADS)
         for (uint32_t i = t; i < bins; i += TOP_THREADS)
             histogram[i] = 0;
         __syncthreads();
-#pragma unroll 4
-        for (uint32_t i = t; i < complete; i += TOP_THREADS) {
-            uint32_t key = ordered(scores[i]);
+        each_key<TOP_THREADS>(scores, 0, complete, t, [&](uint32_t, uint32_t key, bool there) {
             // Counts of integers: the order of these atomics does not matter.
-            if (above == 32 || key >> above == prefix)
+            if (there && (above == 32 || key >> above == prefix))
                 atomicAdd(&histogram[key >> shift & (bins - 1)], 1);
-        }
+        });
         __syncthreads();
-        if (warp == 0) {
-            // A lane has a stretch of bins, the first lane the highest ones.
-            uint32_t own = bins / 32, top = bins - lane * own, sum = 0;
-            for (uint32_t i = 1; i <= own; i++)
-                sum += histogram[top - i];
-            uint32_t upto = sum;
-            for (int step = 1; step < 32; step *= 2) {
-                uint32_t other = __shfl_up_sync(~0u, upto, step);
-                upto += lane >= step ? other : 0;
-            }
-            if (upto >= wanted && upto - sum < wanted) {
-                uint32_t need = wanted - (upto - sum), digit = top - 1;
-                while (histogram[digit] < need)
-                    need -= histogram[digit--];
-                chosen = digit;
-                left = need;
-            }
+        // A thread has two bins, or one; the first thread the highest.
+        uint32_t own = bins / TOP_THREADS, top = bins - 1 - t * own;
+        uint32_t first = histogram[top], sum = first + (own == 2 ? histogram[top - 1] : 0);
+        uint32_t upto = sum;
+        for (int step = 1; step < 32; step *= 2) {
+            uint32_t other = __shfl_up_sync(~0u, upto, step);
+            upto += lane >= step ? other : 0;
+        }
+        if (lane == 31)
+            totals[warp] = upto;
+        __syncthreads();
+        upto += __reduce_add_sync(~0u, lane < warp ? totals[lane] : 0);
+        if (upto >= wanted && upto - sum < wanted) {
+            uint32_t need = wanted - (upto - sum);
+            bool second = need > first;
+            chosen = second ? top - 1 : top;
+            left = second ? need - first : need;
         }
         __syncthreads();
         prefix = prefix << (shift ? 11 : 10) | chosen;
         wanted = left;
-        __syncthreads();
     }
     // All above `prefix`, and of those equal to it the first `wanted`.
     uint32_t share = (complete + TOP_THREADS - 1) / TOP_THREADS * 32;
     uint32_t begin = min(warp * share, complete), end = min(begin + share, complete);
     uint32_t above = 0, equal = 0;
-#pragma unroll 4
-    for (uint32_t i = begin + lane; i < end; i += 32) {
-        uint32_t key = ordered(scores[i]);
-        above += key > prefix, equal += key == prefix;
-    }
+    each_key<32>(scores, begin, end, lane, [&](uint32_t, uint32_t key, bool there) {
+        above += there && key > prefix, equal += there && key == prefix;
+    });
     above = __reduce_add_sync(~0u, above), equal = __reduce_add_sync(~0u, equal);
     if (lane == 0)
         above_of[warp] = above, equal_of[warp] = equal;
     __syncthreads();
-    above = equal = 0;
-    for (uint32_t w = 0; w < warp; w++)
-        above += above_of[w], equal += equal_of[w];
-    for (uint32_t base = begin; base < end; base += 32) {
-        uint32_t i = base + lane, key = i < end ? ordered(scores[i]) : 0;
-        bool is_above = i < end && key > prefix, is_equal = i < end && key == prefix;
+    above = __reduce_add_sync(~0u, lane < warp ? above_of[lane] : 0);
+    equal = __reduce_add_sync(~0u, lane < warp ? equal_of[lane] : 0);
+    each_key<32>(scores, begin, end, lane, [&](uint32_t i, uint32_t key, bool there) {
+        bool is_above = there && key > prefix, is_equal = there && key == prefix;
         uint32_t lower = (1u << lane) - 1, above_mask = __ballot_sync(~0u, is_above),
                  equal_mask = __ballot_sync(~0u, is_equal);
         uint32_t a = above + __popc(above_mask & lower), e = equal + __popc(equal_mask & lower);
         if (is_above || (is_equal && e < wanted))
             ids[a + min(e, wanted)] = i;
         above += __popc(above_mask), equal += __popc(equal_mask);
-    }
+    });
 }
