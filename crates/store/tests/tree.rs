@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ds4_store::{Chain, Freed, FreedPage, Kind, Lost, Name, New, Scope, Tenant, Tree};
+use ds4_store::{Chain, Freed, FreedPage, Kind, Lost, Name, New, Scope, Shared, Tenant, Tree};
 use proptest::prelude::*;
 
 const PAGE: usize = 3;
@@ -323,4 +323,27 @@ fn what_frees_nothing_stays() {
     });
     assert_eq!(both.take(freed.unwrap()), [[9, 9, 9, 9]]);
     assert!(both.tree.evict(0.0, |_| false).is_none());
+}
+
+/// A short conversation is one open page with several frontiers: none of them frees it alone.
+#[test]
+fn what_is_held_together_goes_together() {
+    let mut both = Both::new();
+    both.insert(0, &tokens(10), Kind::Cut, 0.0);
+    let long = both.next;
+    for short in [&[900][..], &[900, 901]] {
+        both.insert(0, short, Kind::Cut, 0.0);
+    }
+    let shares = |frontier: &u64| (*frontier > long).then_some(Shared { id: 1, bytes: 1 });
+    let frees = |lost: Lost<'_, u64, u64>| match lost {
+        Lost::Page(_) => true,
+        Lost::Frontiers(frontier, count) => *frontier > long && count == 2,
+    };
+    let freed = both.tree.evict_shared(0.0, shares, frees).unwrap();
+    let mut gone = both.take(freed);
+    gone.sort();
+    assert_eq!(gone, [vec![900], vec![900, 901]]);
+    both.check_sizes();
+    let freed = both.tree.evict_shared(0.0, shares, frees).unwrap();
+    assert_eq!(both.take(freed), [tokens(10)]);
 }
