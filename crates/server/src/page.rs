@@ -43,15 +43,17 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 15] = [
+const ASSETS: [Asset; 17] = [
     asset!("/", HTML, "index.html"),
     asset!("/page/style.css", CSS, "style.css"),
     asset!("/page/icon.svg", "image/svg+xml", "icon.svg"),
     asset!("/page/theme.js", SCRIPT, "theme.js"),
     asset!("/page/app.js", SCRIPT, "app.js"),
     asset!("/page/api.js", SCRIPT, "api.js"),
+    asset!("/page/chats.js", SCRIPT, "chats.js"),
     asset!("/page/dialogs.js", SCRIPT, "dialogs.js"),
     asset!("/page/dom.js", SCRIPT, "dom.js"),
+    asset!("/page/frame.js", SCRIPT, "frame.js"),
     asset!("/page/keys.js", SCRIPT, "keys.js"),
     asset!("/page/markdown.js", SCRIPT, "markdown.js"),
     asset!("/page/message.js", SCRIPT, "message.js"),

@@ -1,14 +1,16 @@
 // The page: what is shown, and what happens when somebody does something.
 
 import * as api from './api.js';
-import { confirmed, entered, openSettings, openSystem } from './dialogs.js';
+import { actions } from './chats.js';
+import { openSettings } from './dialogs.js';
 import { copy, count, el, iconButton, say } from './dom.js';
+import { banner, fit, isAtEnd, isNarrow, showContext, showSidebar, showTheme, toEnd } from './frame.js';
 import * as keys from './keys.js';
 import { view } from './message.js';
 import { begin, loadingNote } from './run.js';
 import * as store from './store.js';
-import { download, exported, imported } from './transfer.js';
-import { ROOT, add, asMarkdown, freshId, newChat, path, place, step, titleOf } from './tree.js';
+import { download, exported } from './transfer.js';
+import { ROOT, add, newChat, path, place, step, titleOf } from './tree.js';
 
 const $ = (id) => document.getElementById(id);
 const settings = store.settings();
@@ -24,6 +26,23 @@ let all = [];
 let chat = newChat(settings.system);
 let views = new Map();
 let model = null;
+
+const { deleteChat, deleteAll, importFile, saveChat, rename, editSystem } = actions({
+  get chat() {
+    return chat;
+  },
+  get all() {
+    return all;
+  },
+  set all(chats) {
+    all = chats;
+  },
+  running,
+  openChat,
+  fresh,
+  showChats,
+  showFrame,
+});
 
 // ---- What is shown
 
@@ -48,28 +67,7 @@ function showFrame() {
   send.querySelector('use').setAttribute('href', isRunning ? '#icon-stop' : '#icon-send');
   send.setAttribute('aria-label', isRunning ? 'Stop' : 'Ask');
   send.title = isRunning ? 'Stop (Escape)' : 'Ask (Enter)';
-  showContext();
-}
-
-/** How much of the context the last answer of the path left used. */
-function showContext() {
-  const meter = $('context');
-  const last = path(chat).findLast((node) => node.figures?.prompt);
-  const used = last ? last.figures.prompt + last.figures.generated : 0;
-  const whole = model?.context ?? 0;
-  meter.hidden = !whole;
-  meter.setAttribute('aria-valuemax', String(whole));
-  meter.setAttribute('aria-valuenow', String(used));
-  meter.setAttribute('aria-valuetext', `${count(used)} of ${count(whole)} tokens`);
-  meter.title = `${count(used)} of ${count(whole)} tokens of context`;
-  meter.querySelector('i').style.width = `${whole ? Math.min(100, (used / whole) * 100) : 0}%`;
-  meter.classList.toggle('full', used > 0.85 * whole);
-  meter.querySelector('.amount').textContent = `${short(used)} / ${short(whole)}`;
-}
-
-function short(tokens) {
-  if (tokens < 10_000) return count(tokens);
-  return tokens < 1_000_000 ? `${Math.round(tokens / 1000)}k` : `${(tokens / 1e6).toFixed(2)}M`;
+  showContext(chat, model);
 }
 
 function showChats() {
@@ -82,36 +80,6 @@ function showChats() {
     return el(isShown ? 'li.current' : 'li', {}, open, remove);
   };
   $('chats').replaceChildren(...all.map(item));
-}
-
-function showTheme() {
-  if (settings.theme === 'system') delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = settings.theme;
-}
-
-function showSidebar(isOpen) {
-  document.body.classList.toggle('with-sidebar', isOpen);
-  $('sidebar').inert = !isOpen;
-  $('shade').hidden = !(isOpen && isNarrow());
-  $('menu').setAttribute('aria-expanded', String(isOpen));
-}
-
-const isNarrow = () => matchMedia('(max-width: 760px)').matches;
-
-function banner(text, act = null) {
-  const box = $('banner');
-  box.hidden = !text;
-  box.replaceChildren(...(text ? [text, ...(act ? [' ', act] : [])] : []));
-}
-
-/** Follows the end of the conversation unless the reader went elsewhere. */
-function isAtEnd() {
-  const thread = $('thread');
-  return thread.scrollHeight - thread.scrollTop - thread.clientHeight < 80;
-}
-
-function toEnd() {
-  $('thread').scrollTop = $('thread').scrollHeight;
 }
 
 // ---- Asking
@@ -203,74 +171,6 @@ function fresh() {
   openChat(newChat(settings.system));
 }
 
-async function deleteChat(one) {
-  if (!(await confirmed('Delete this chat?', titleOf(one), 'Delete'))) return;
-  running.get(one.id)?.stop();
-  await running.get(one.id)?.done;
-  await store.remove(one.id);
-  all = all.filter((other) => other !== one);
-  if (one === chat) fresh();
-  showChats();
-  say('Deleted');
-}
-
-async function deleteAll() {
-  const note = `${count(all.length)} chats are kept in this browser and nowhere else.`;
-  if (!(await confirmed('Delete all chats?', note, 'Delete all'))) return;
-  for (const live of running.values()) live.stop();
-  await Promise.all([...running.values()].map((live) => live.done));
-  await store.removeAll();
-  all = [];
-  fresh();
-  say('Deleted');
-}
-
-async function importFile(file) {
-  try {
-    const found = await imported(file);
-    for (const one of found) {
-      // Nothing that is here already is overwritten.
-      if (all.some((other) => other.id === one.id)) one.id = freshId();
-      await store.save(one);
-      all.push(one);
-    }
-    all.sort((a, b) => b.updated - a.updated);
-    showChats();
-    banner('');
-    say(`${found.length} chats imported`);
-    if (found.length) openChat(found[0]);
-  } catch (error) {
-    banner(`${file.name}: ${error.message}`);
-  }
-}
-
-async function saveChat() {
-  const dialog = $('save-dialog');
-  dialog.returnValue = '';
-  dialog.showModal();
-  await new Promise((resolve) => dialog.addEventListener('close', resolve, { once: true }));
-  const name = titleOf(chat).replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-|-$/g, '').slice(0, 50) || 'chat';
-  if (dialog.returnValue === 'json') download(`${name}.json`, 'application/json', exported([chat]));
-  if (dialog.returnValue === 'markdown') download(`${name}.md`, 'text/markdown', asMarkdown(chat));
-}
-
-async function rename() {
-  const title = await entered('Rename this chat', titleOf(chat), 'Rename');
-  if (title === null) return;
-  chat.title = title;
-  if (all.includes(chat)) store.save(chat);
-  showFrame();
-  showChats();
-}
-
-async function editSystem() {
-  const text = await openSystem(chat.system);
-  if (text === null) return;
-  chat.system = text;
-  if (all.includes(chat)) store.save(chat);
-  showFrame();
-}
-
 // ---- The server
 
 async function connect() {
@@ -290,7 +190,7 @@ async function connect() {
     banner('The server cannot be reached.', again);
   }
   showModel();
-  showContext();
+  showContext(chat, model);
 }
 
 function showModel() {
@@ -309,7 +209,7 @@ async function changeSettings(focus) {
   const before = store.key().key;
   const wish = await openSettings(settings, focus, (theme) => {
     settings.theme = theme;
-    showTheme();
+    showTheme(settings);
   });
   store.saveSettings(settings);
   if (wish === 'delete-all') await deleteAll();
@@ -327,13 +227,6 @@ function submit() {
   area.value = '';
   fit();
   ask(text);
-}
-
-/** The question's box is as high as its text, within bounds of the style. */
-function fit() {
-  const area = $('question');
-  area.style.height = 'auto';
-  area.style.height = `${area.scrollHeight}px`;
 }
 
 function wire() {
@@ -411,7 +304,7 @@ const commands = {
     const isDark = getComputedStyle(document.documentElement).colorScheme === 'dark';
     settings.theme = isDark ? 'light' : 'dark';
     store.saveSettings(settings);
-    showTheme();
+    showTheme(settings);
   },
   help: () => $('help-dialog').showModal(),
 };
@@ -422,7 +315,7 @@ function turnLast(by) {
 }
 
 async function start() {
-  showTheme();
+  showTheme(settings);
   wire();
   showModel();
   showSidebar(settings.sidebar && !isNarrow());
