@@ -14,6 +14,7 @@
 #include "tiles.cu"
 #include "narrow.cu"
 #include "dense.cu"
+#include "dense_wide.cu"
 #include "coded.cu"
 #include "step.cu"
 #include "pass.cu"

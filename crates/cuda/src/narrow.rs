@@ -54,10 +54,15 @@ impl<'a> Product<'a> {
         (2 * self.w.cols * self.groups * self.passes()) as u32
     }
 
-    /// Where results go as codes, if anybody wants them so.
+    /// Whether anybody wants results as codes.
+    pub(crate) fn wants_codes(&self) -> bool {
+        self.rounded.is_some() && self.w.rows.is_multiple_of(32)
+    }
+
+    /// Where they go.
     pub(crate) fn out_codes(&self) -> Option<Ptr> {
-        let whole = self.w.rows.is_multiple_of(32);
-        self.rounded.filter(|_| whole).map(Buffer::out_codes)
+        let wanted = self.wants_codes();
+        self.rounded.filter(|_| wanted).map(Buffer::out_codes)
     }
 
     /// Times that the rows are read: twice for what rounding left.
@@ -66,13 +71,26 @@ impl<'a> Product<'a> {
     }
 }
 
+/// How products are launched: slices of a row are warps of a block, or the blocks of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch {
+    pub(crate) kernel: Kernel,
+    pub(crate) shared: u32,
+    pub(crate) cluster: u32,
+}
+
 impl Cuda {
     /// Products of `n` rows in one launch.
     pub(crate) fn narrow(&self, n: usize, products: &[Product]) -> Result<(), Error> {
         if let Some(kernel) = self.dense_kernel(n, products) {
             return self.dense_few(kernel, n, products);
         }
-        self.launch_parts(self.narrow_kernel(n), 0, n, products, |product| {
+        let launch = Launch {
+            kernel: self.narrow_kernel(n),
+            shared: 0,
+            cluster: 1,
+        };
+        self.launch_parts(launch, n, products, |product| {
             let kernels = self.kernels.of(product.w.format);
             let windows = product.w.cols.div_ceil(128) * product.passes();
             let slices = windows.div_ceil(kernels.on_way).next_power_of_two();
@@ -89,8 +107,7 @@ impl Cuda {
     /// Launches a kernel for products whose activations and slices `begun` says.
     pub(crate) fn launch_parts(
         &self,
-        kernel: Kernel,
-        shared: u32,
+        launch: Launch,
         n: usize,
         products: &[Product],
         begun: impl Fn(&Product) -> Result<Part, Error>,
@@ -114,13 +131,18 @@ impl Cuda {
                 passes: product.passes() as u32,
                 ..begun(product)?
             };
-            blocks += w.rows.div_ceil(16 * WARPS / part.slices as usize) as u32;
+            let each = 16 * WARPS as u32;
+            blocks += if launch.cluster > 1 {
+                part.rows.div_ceil(each) * launch.cluster
+            } else {
+                part.rows.div_ceil(each / part.slices)
+            };
         }
-        self.device.launch(
-            kernel,
-            [blocks, 1, 1],
+        self.device.launch_clusters(
+            launch.kernel,
+            ([blocks, 1, 1], launch.cluster),
             [32 * WARPS as u32, 1],
-            shared,
+            launch.shared,
             &[&parts],
         )
     }
