@@ -1,5 +1,7 @@
 // Attention of many rows of a prompt, on Hopper.
 //
+// Queries come as binary16, results leave as that and, where `out` is given, as floats too.
+//
 // What the rows of a run may see is first expanded to binary16, in which it is exact, so that none of
 // them decodes it again: its window's rows one after the other, then the compressed ones by number.
 // Then a block carries 64 heads of a row over all that the row sees, 64 rows at a time, gathered into
@@ -85,7 +87,7 @@ __device__ inline void multiply_channels(float (&c)[32][4], uint32_t a0, uint32_
 constexpr float HEADROOM = 8;
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-    attend_many(float *out, __half *turned_out, const float *q, const __half *expanded,
+    attend_many(float *out, __half *turned_out, const __half *q, const __half *expanded,
                 const uint32_t *bases, const Row *rows, Memory memory, Place at, uint32_t heads,
                 const uint32_t *picks, const uint32_t *counts, uint32_t picks_width, uint32_t draft,
                 const float *sinks, const float2 *angles) {
@@ -126,20 +128,16 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     };
     uint32_t count = (seen.all + LOOKED - 1) / LOOKED;
     fetch(0, place_of(0));
-    copies_end();
     uint32_t next = place_of(1);
-#pragma unroll 4
+#pragma unroll
     for (uint32_t i = t; i < 64 * HEAD / 8; i += 256) {
         uint32_t head = i / (HEAD / 8), chunk = i % (HEAD / 8);
-        uint2 a = make_uint2(0, 0), b = a;
-        if (first_head + head < heads) {
-            const float4 *from =
-                (const float4 *)(q + ((uint64_t)number * heads + first_head + head) * HEAD +
-                                 chunk * 8);
-            a = rounded(from[0]), b = rounded(from[1]);
-        }
-        *(uint4 *)(query + window_place<64>(head, chunk)) = make_uint4(a.x, a.y, b.x, b.y);
+        uint32_t known = min(first_head + head, heads - 1);
+        copy16_or_none(query + window_place<64>(head, chunk),
+                       q + ((uint64_t)number * heads + known) * HEAD + chunk * 8,
+                       first_head + head < heads);
     }
+    copies_end();
     float sums[32][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {};
     // Scores as powers of two.
     const float scale = 1.4426950408889634f / sqrtf((float)HEAD);
@@ -234,7 +232,8 @@ extern "C" __global__ void __launch_bounds__(256, 1)
                 b = b * turn.x - a * turn.y;
                 a = turned;
             }
-            *(float2 *)(to + 8 * j + 2 * quad) = make_float2(a, b);
+            if (out)
+                *(float2 *)(to + 8 * j + 2 * quad) = make_float2(a, b);
             sums[j][2 * half] = a, sums[j][2 * half + 1] = b;
         }
         // What a lane has of 128 channels are four whole pieces of them turned, see `tiles.cu`.

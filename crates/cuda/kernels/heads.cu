@@ -7,9 +7,10 @@ __device__ inline float4 turns(const float2 *angles, int channel) {
     return *(const float4 *)(angles + (channel - PLAIN) / 2);
 }
 
-// Head `number` of all rows': RMS norm without weight, then rope. A block.
-__device__ inline void query_head(float *q, const float2 *angles, uint32_t heads, float epsilon,
-                                  uint32_t number) {
+// Head `number` of all rows': RMS norm without weight, then rope; as binary16 instead, where there is
+// room for that. A block.
+__device__ inline void query_head(float *q, __half *half, const float2 *angles, uint32_t heads,
+                                  float epsilon, uint32_t number) {
     int t = threadIdx.x;
     float4 *head = (float4 *)(q + (uint64_t)number * HEAD) + t;
     float4 v = *head;
@@ -17,13 +18,16 @@ __device__ inline void query_head(float *q, const float2 *angles, uint32_t heads
     v = make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale);
     if (t >= PLAIN / 4)
         v = rotate(v, turns(angles + (uint64_t)(number / heads) * PAIRS, 4 * t), false);
-    *head = v;
+    if (half)
+        ((uint2 *)(half + (uint64_t)number * HEAD))[t] = rounded(v);
+    else
+        *head = v;
 }
 
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
-    query_heads(float *q, const float2 *angles, uint32_t heads, float epsilon) {
+    query_heads(float *q, __half *half, const float2 *angles, uint32_t heads, float epsilon) {
     in_turn();
-    query_head(q, angles, heads, epsilon, blockIdx.x);
+    query_head(q, half, angles, heads, epsilon, blockIdx.x);
 }
 
 // One indexer head: rope, and the space where scores are taken. A warp.
@@ -57,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(ROW_THREADS)
                uint32_t heads, uint32_t index_heads, uint32_t exact, float epsilon) {
     in_turn();
     if (blockIdx.x < n * heads)
-        return query_head(q, angles, heads, epsilon, blockIdx.x);
+        return query_head(q, nullptr, angles, heads, epsilon, blockIdx.x);
     uint32_t head = (blockIdx.x - n * heads) * 4 + threadIdx.x / 32;
     if (head < n * index_heads)
         index_head(index_q, half, angles, index_heads, exact, head);

@@ -260,3 +260,18 @@ TILES(F16) TILES(BF16) TILES(Q8_0) TILES(Q2_K) TILES(Q4_K) TILES(IQ2_XXS) TILES(
         *(uint32_t *)(to + WINDOW + 8) = low.y;
     }
 }
+
+// Rows of binary16 as floats again, four values a thread.
+extern "C" __global__ void from_half(float *out, const __half *half, uint32_t width, uint64_t count,
+                                     uint32_t turn) {
+    in_turn();
+    uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    if (i >= count)
+        return;
+    uint64_t row = i / width, at = i % width;
+    const __half *from = half + row * (turn ? whole(width) : width);
+    from += turn ? at / WINDOW * WINDOW + turned(at % WINDOW) : at;
+    float2 a = __half22float2(*(const __half2 *)from);
+    float2 b = __half22float2(*(const __half2 *)(from + (turn ? 8 : 2)));
+    *(float4 *)(out + i) = make_float4(a.x, a.y, b.x, b.y);
+}

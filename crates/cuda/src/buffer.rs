@@ -22,6 +22,8 @@ pub struct Buffer {
     pub(crate) half: Option<Mem>,
     /// Whether `half` holds what `mem` holds, and in which order.
     pub(crate) halved: Cell<Halved>,
+    /// Whether only `half` holds what was written last.
+    pub(crate) only_half: Cell<bool>,
     /// The first rows as eight-bit codes in natural order, see `codes.cuh`: for steps of few rows.
     pub(crate) codes: Option<Mem>,
     /// Whether `codes` holds what `mem` holds, as rows of how many values; zero if not.
@@ -82,6 +84,7 @@ impl Buffer {
             mem: Mem::of::<f32>(device, what, capacity * width)?,
             half: rounded.then(half).transpose()?,
             halved: Cell::new(Halved::Stale),
+            only_half: Cell::new(false),
             codes: rounded.then(codes).transpose()?,
             coded: Cell::new(0),
         })
@@ -104,6 +107,7 @@ impl Buffer {
     /// What was rounded is of another time.
     pub(crate) fn forget(&self) {
         self.halved.set(Halved::Stale);
+        self.only_half.set(false);
         self.coded.set(0);
     }
 
@@ -116,6 +120,14 @@ impl Buffer {
     /// The same for an operation that writes both results, in order.
     pub(crate) fn out_half(&self) -> Ptr {
         self.halved.set(Halved::Plain);
+        self.half()
+    }
+
+    /// Where an operation writes its result as binary16 alone; who wants floats gets them from that.
+    pub(crate) fn out_half_alone(&mut self, order: Halved) -> Ptr {
+        self.forget();
+        self.halved.set(order);
+        self.only_half.set(true);
         self.half()
     }
 

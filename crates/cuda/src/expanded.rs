@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ds4_model::{Plan, RowFormat, Shape, Site};
 
+use crate::buffer::Halved;
 use crate::device::{Device, Mem, Ptr};
 use crate::kernels::SOME;
 use crate::layout::Place;
@@ -92,6 +93,11 @@ impl Expanded {
         first.min(self.window - 1) + run.rows.len() + compressed
     }
 
+    /// Whether all rows of the plan go this way.
+    pub(crate) fn takes_all(&self) -> bool {
+        self.some && !self.rest
+    }
+
     /// Where each run's rows begin.
     pub(crate) fn bases(&self) -> Ptr {
         self.bases.ptr()
@@ -99,7 +105,8 @@ impl Expanded {
 }
 
 impl Cuda {
-    /// Each row's heads over what it sees, for the runs that are expanded; also as binary16, turned.
+    /// Each row's heads over what it sees, for the runs that are expanded, as binary16, turned; if there
+    /// are other runs, as floats too.
     #[allow(
         clippy::too_many_arguments,
         reason = "what attention needs, as the operation has it"
@@ -135,15 +142,20 @@ impl Cuda {
             ],
         )?;
         let count = self.shape.heads as u32;
+        let q = self.half(q, Halved::Plain)?;
+        let (out, turned) = match expanded.rest {
+            true => (heads.out(), heads.half()),
+            false => (Ptr::NULL, heads.out_half_alone(Halved::Turned)),
+        };
         self.device.launch(
             self.kernels.attend_many,
             [self.n(), count.div_ceil(64), 1],
             [256, 1],
             MANY_SHARED,
             &[
-                &heads.out(),
-                &heads.half(),
-                &q.mem.ptr(),
+                &out,
+                &turned,
+                &q,
                 &rows,
                 &bases,
                 &self.work.rows.ptr(),

@@ -118,6 +118,7 @@ kernels!(
     gated,
     combine,
     to_half,
+    from_half,
     to_codes,
     hyper_enter_tiles,
     score_tiles,

@@ -250,6 +250,7 @@ impl Backend for Cuda {
             RowSet::All => self.plan.len(),
             RowSet::Outputs => self.plan.outputs().len(),
         };
+        self.floats(buffer)?;
         let host = Pinned::with_room(&mut self.host, &self.device, 4 * rows * buffer.width)?;
         let values = host.floats(rows * buffer.width);
         buffer.mem.read(0, values)?;

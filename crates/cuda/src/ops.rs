@@ -11,6 +11,7 @@ use ds4_model::groups::{attention, enter, feed, pass};
 use ds4_model::weights::{Compressor, Ffn, Hyper, Layer, Moe, Router};
 use ds4_model::{Ops, RowSet, Scratch, Seen, Site, Stream};
 
+use crate::buffer::Halved;
 use crate::device::{Mem, Ptr};
 use crate::pass::Given;
 use crate::{Arithmetic, Buffer, Cuda, Error, Picks, Tensor};
@@ -117,12 +118,26 @@ impl Ops for Cuda {
 
     fn query_heads(&mut self, q: &mut Buffer, at: Site) -> Done {
         let heads = self.shape.heads as u32;
+        let floats = self.floats(q)?;
+        let half = match &self.expanded {
+            Some(expanded) if expanded.takes_all() => q.out_half_alone(Halved::Plain),
+            _ => {
+                q.forget();
+                Ptr::NULL
+            }
+        };
         self.device.launch(
             self.kernels.query_heads,
             [self.n() * heads, 1, 1],
             [ROW_THREADS, 1],
             0,
-            &[&q.out(), &self.angles(at), &heads, &self.shape.norm_epsilon],
+            &[
+                &floats,
+                &half,
+                &self.angles(at),
+                &heads,
+                &self.shape.norm_epsilon,
+            ],
         )
     }
 

@@ -81,12 +81,12 @@ impl Cuda {
         }
         let suits = groups == 1 || w.cols.is_multiple_of(128);
         if !self.by_halves(n) || !suits || (w.fine && w.format != Format::F16) {
-            return self.product(out, Rows::dense(x.mem.ptr(), n, stride), w, groups);
+            return self.product(out, Rows::dense(self.floats(x)?, n, stride), w, groups);
         }
         if w.fine {
             let fine = self.work.fine.ptr();
             self.work.fine_of.set(Ptr::NULL);
-            self.to_half(fine, x.mem.ptr(), w.cols, n, 2, Halved::Turned)?;
+            self.to_half(fine, self.floats(x)?, w.cols, n, 2, Halved::Turned)?;
             return self.tiles(out, fine, n, w, groups, 2);
         }
         self.tiles(out, self.half(x, Halved::Turned)?, n, w, groups, 1)
@@ -95,10 +95,35 @@ impl Cuda {
     /// The rows of a buffer as binary16.
     pub(crate) fn half(&self, x: &Buffer, order: Halved) -> Result<Ptr, Error> {
         let half = x.half();
-        if x.halved.replace(order) != order {
-            self.to_half(half, x.mem.ptr(), x.width, self.rows(x), 1, order)?;
+        if x.halved.get() != order {
+            let floats = self.floats(x)?;
+            self.to_half(half, floats, x.width, self.rows(x), 1, order)?;
+            x.halved.set(order);
         }
         Ok(half)
+    }
+
+    /// The rows of a buffer as floats, which they may not be yet.
+    pub(crate) fn floats(&self, x: &Buffer) -> Result<Ptr, Error> {
+        let floats = x.mem.ptr();
+        if x.only_half.replace(false) {
+            let count = self.rows(x) * x.width;
+            let turned = x.halved.get() == Halved::Turned;
+            self.device.launch(
+                self.kernels.from_half,
+                [count.div_ceil(1024) as u32, 1, 1],
+                [256, 1],
+                0,
+                &[
+                    &floats,
+                    &x.half(),
+                    &(x.width as u32),
+                    &(count as u64),
+                    &u32::from(turned),
+                ],
+            )?;
+        }
+        Ok(floats)
     }
 
     pub(crate) fn to_half(

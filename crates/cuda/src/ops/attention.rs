@@ -3,7 +3,6 @@
 use ds4_model::{RowFormat, Scratch, Seen, Site};
 
 use super::{Done, ROW_THREADS};
-use crate::buffer::Halved;
 use crate::device::Ptr;
 use crate::expanded::Expanded;
 use crate::layout::Place;
@@ -45,8 +44,7 @@ impl Cuda {
             if let Some(expanded) = expanded {
                 let picks = (ids, counts, width);
                 self.attend_expanded(expanded, heads, q, sinks, picks, place, at)?;
-                if !expanded.rest {
-                    heads.halved.set(Halved::Turned);
+                if expanded.takes_all() {
                     return Ok(());
                 }
             }
