@@ -1,9 +1,11 @@
 //! Replies that a later request may go on from, by their ids.
 //!
 //! A reply keeps its own input and output and points to the one before it, so a long conversation
-//! is kept once, not once per turn. Bounded in number and bytes; the oldest go first.
+//! is kept once, not once per turn. Bounded in number and bytes; the oldest go first. One that
+//! others go on from takes its room until they are gone too, whether it can be found or not.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ds4_prompt::json::Value;
@@ -22,6 +24,10 @@ pub(crate) struct Kept {
     pub(crate) reply: serde_json::Value,
     /// How much of the shelf it takes, about.
     pub(crate) bytes: usize,
+    /// The same with all before it.
+    whole: usize,
+    /// Where its bytes are counted.
+    scale: Option<Arc<AtomicUsize>>,
 }
 
 impl Kept {
@@ -36,12 +42,15 @@ impl Kept {
         };
         // The reply says the output once more.
         let bytes = size(&input) + 2 * size(&output) + 1024;
+        let whole = bytes + before.as_ref().map_or(0, |before| before.whole);
         Self {
             before,
             input,
             output,
             reply,
             bytes,
+            whole,
+            scale: None,
         }
     }
 
@@ -68,6 +77,9 @@ impl Kept {
 impl Drop for Kept {
     /// A conversation of ten thousand turns must not unwind as deep a stack.
     fn drop(&mut self) {
+        if let Some(scale) = &self.scale {
+            scale.fetch_sub(self.bytes, Relaxed);
+        }
         let mut before = self.before.take();
         while let Some(kept) = before {
             match Arc::try_unwrap(kept) {
@@ -90,7 +102,8 @@ pub(crate) struct Shelf {
 struct Replies {
     by_id: HashMap<(Tenant, String), Arc<Kept>>,
     order: VecDeque<(Tenant, String)>,
-    bytes: usize,
+    /// Bytes of all replies that somebody holds.
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Shelf {
@@ -101,13 +114,18 @@ impl Shelf {
         }
     }
 
-    pub(crate) fn keep(&self, tenant: Tenant, id: &str, kept: Kept) {
+    /// Keeps a reply, unless its conversation would take half of the shelf.
+    pub(crate) fn keep(&self, tenant: Tenant, id: &str, mut kept: Kept) {
+        if kept.whole > self.most / 2 {
+            return;
+        }
         let mut replies = self.replies();
-        replies.bytes += kept.bytes;
+        replies.bytes.fetch_add(kept.bytes, Relaxed);
+        kept.scale = Some(Arc::clone(&replies.bytes));
         let key = (tenant, id.to_owned());
         replies.by_id.insert(key.clone(), Arc::new(kept));
         replies.order.push_back(key);
-        while replies.order.len() > MOST_REPLIES || replies.bytes > self.most {
+        while replies.order.len() > MOST_REPLIES || replies.bytes.load(Relaxed) > self.most {
             let Some(oldest) = replies.order.pop_front() else {
                 break;
             };
@@ -146,12 +164,45 @@ impl Shelf {
 
 impl Replies {
     fn forget(&mut self, key: &(Tenant, String)) -> bool {
-        match self.by_id.remove(key) {
-            Some(kept) => {
-                self.bytes -= kept.bytes;
-                true
-            }
-            None => false,
+        self.by_id.remove(key).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, Kept, Relaxed, Shelf};
+    use crate::tenant::Tenant;
+
+    fn kept(before: Option<Arc<Kept>>) -> Kept {
+        Kept::new(before, Vec::new(), Vec::new(), serde_json::Value::Null)
+    }
+
+    #[test]
+    fn what_others_go_on_from_takes_its_room() {
+        let (tenant, each) = (Tenant::EVERYBODY, 1024);
+        let shelf = Shelf::new(10 * each);
+        let count = || shelf.replies().bytes.load(Relaxed) / each;
+        for at in 0..9 {
+            shelf.keep(tenant, &format!("other {at}"), kept(None));
         }
+        let mut last = None;
+        for at in 0..5 {
+            shelf.keep(tenant, &format!("turn {at}"), kept(last.take()));
+            last = shelf.find(tenant, &format!("turn {at}"));
+            assert!(count() <= 10, "{} after {at}", count());
+        }
+        assert!(shelf.find(tenant, "other 3").is_none());
+        assert!(shelf.find(tenant, "other 4").is_some());
+        // Found or not, the beginning is there as long as somebody goes on from it.
+        shelf.forget(tenant, "turn 0");
+        assert_eq!(last.as_ref().unwrap().items().len(), 0);
+        assert_eq!(count(), 10);
+        // A sixth would be more than half of the shelf.
+        shelf.keep(tenant, "turn 5", kept(last.take()));
+        assert!(shelf.find(tenant, "turn 5").is_none());
+        for at in 1..5 {
+            shelf.forget(tenant, &format!("turn {at}"));
+        }
+        assert_eq!(count(), 5);
     }
 }
