@@ -67,7 +67,15 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
     auto group_of = [&](uint32_t window) {
         return min(min(window, all - 1) / passes * 4 + q, groups - 1);
     };
+    // Values that are plain go to the products as they lie. Those read them until they are waited for, so
+    // a quarter is overwritten only then: the last one in the window that wants it.
     Raw<Group> raw[4], next[Raw<Group>::AHEAD ? 4 : 1];
+    auto load_quarter = [&](uint32_t group, int i) {
+        if constexpr (!Raw<Group>::AHEAD)
+#pragma unroll
+            for (int r = 0; r < 4; r++)
+                raw[r].load_quarter(GATED && r >= 2 ? up : w, row[r] + group, i);
+    };
     auto load = [&](Raw<Group>(&raw)[4], uint32_t window) {
         uint32_t group = group_of(window);
 #pragma unroll
@@ -86,7 +94,7 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
         load(raw, 0);
     for (uint32_t window = 0; window < all; window++) {
         const uint8_t *stage = stages + window % TILE_STAGES * (TOKENS * 256);
-        uint32_t following = group_of(window + 1);
+        uint32_t own = group_of(window), following = group_of(window + 1);
         if constexpr (Raw<Group>::AHEAD) {
 #pragma unroll
             for (int r = 0; r < 4; r++)
@@ -114,11 +122,9 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
                 // Behind the fence above, which would wait for them.
                 if constexpr (Raw<Group>::AHEAD)
                     load(next, window + 1);
+                else if (window > 0)
+                    load_quarter(own, 3);
             }
-            if constexpr (!Raw<Group>::AHEAD)
-#pragma unroll
-                for (int r = 0; r < 4; r++)
-                    raw[r].load_quarter(GATED && r >= 2 ? up : w, row[r] + following, i);
 #if BY_WARPGROUP
             products_begin();
             multiply_all(sums[0], a[0], a[1], describe<TOKENS>(stage, 2 * i));
@@ -141,6 +147,8 @@ __device__ inline void tiles(void *out, const __half *x, const Weight &w, const 
                 multiply(sums[1][tokens], b[2], b[3], two(2), two(3));
             }
 #endif
+            if (i > 0)
+                load_quarter(following, i - 1);
         }
     }
 #if BY_WARPGROUP
