@@ -9,6 +9,7 @@
     reason = "workers write to disjoint parts of buffers, and kernels use vector instructions"
 )]
 
+mod arenas;
 mod attend;
 mod buffer;
 mod compress;
@@ -40,6 +41,7 @@ use ds4_model::{
 use crate::dot::{Activations, Dots, Q8, Simd};
 use crate::kernels::{Kernels, Local};
 
+pub use arenas::few_arenas;
 pub use buffer::{Buffer, Picks};
 pub use error::Error;
 pub use hyper::{Split, split};

@@ -121,6 +121,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    ds4_engine::few_arenas();
     if let Some(folder) = &args.chdir {
         let shown = folder.display();
         std::env::set_current_dir(folder).with_context(|| format!("cannot go to {shown}"))?;

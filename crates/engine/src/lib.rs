@@ -44,7 +44,7 @@ mod timeline;
 mod trial;
 
 pub use ds4_cpu::dot::Simd;
-pub use ds4_cpu::{Arithmetic, Options as CpuOptions, selftest};
+pub use ds4_cpu::{Arithmetic, Options as CpuOptions, few_arenas, selftest};
 pub use ds4_model::kv::PAGE_TOKENS;
 pub use ds4_store::{Report as StoreReport, Tenant};
 pub use engine::{Engine, Options, Rewind, Session, SessionStatus, Status, Store};

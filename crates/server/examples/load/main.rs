@@ -143,6 +143,8 @@ fn main() {
     if let Some(address) = address {
         return work(address.parse().unwrap(), whole, seed);
     }
+    // As `ds4 serve` does.
+    ds4_engine::few_arenas();
     let dir = tempfile::tempdir().unwrap();
     let config = Config {
         address: "127.0.0.1:0".parse().unwrap(),
