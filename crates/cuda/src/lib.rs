@@ -16,7 +16,7 @@
 //! | `layout` | structures shared with the kernels |
 //! | `memory` | plans, page tables, frontiers |
 //! | `queue` | launches as data, so that steps may be replayed |
-//! | `ops`, `product`, `narrow`, `coded`, `experts` | the operations |
+//! | `ops`, `product`, `dense`, `narrow`, `coded`, `experts` | the operations |
 //! | `step`, `pass` | groups of operations of few rows |
 //! | `room` | whether a model and its sessions fit |
 //! | `expanded` | attention of many rows of a prompt |
