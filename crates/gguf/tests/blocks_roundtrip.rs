@@ -152,7 +152,9 @@ proptest! {
         let mut back = [0.0; 256];
         block.decode(&mut back);
         for (x, y) in values.iter().zip(back) {
-            prop_assert!((x - y).abs() <= block.d * 0.50001, "{x} became {y}");
+            // Scale, reciprocal and both products are rounded: each may move a code of up to 127 by
+            // 127 * 2^-24 steps.
+            prop_assert!((x - y).abs() <= block.d * 0.50004, "{x} became {y}");
         }
         for (sum, codes) in block.sums.iter().zip(block.qs.chunks(16)) {
             prop_assert_eq!(i32::from(*sum), codes.iter().map(|q| i32::from(*q)).sum::<i32>());
