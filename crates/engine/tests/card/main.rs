@@ -34,7 +34,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::laws::{
-    LENGTH, Logits, act, check_argmax, check_at_once, check_close, conversation, cuts, run_on,
+    Logits, act, check_argmax, check_at_once, check_close, conversation, cuts, run_on,
 };
 use crate::rig::{Made, TOKENIZER, engine_of, exact, greedy, greedy_tokens, noise, options};
 
@@ -143,7 +143,9 @@ fn engine(cuda: CudaOptions, options: Options) -> Engine {
 }
 
 fn run(cuda: CudaOptions, sequences: &[Vec<u32>], cuts: &[Vec<usize>]) -> Vec<Logits> {
-    let rows = cuda.max_rows.max(LENGTH);
+    // The last step takes whatever the others left.
+    let all = sequences.iter().map(Vec::len).sum();
+    let rows = cuda.max_rows.max(all);
     let cuda = CudaOptions {
         max_rows: rows,
         max_outputs: rows,

@@ -22,7 +22,9 @@ pub(crate) fn run(
     sequences: &[Vec<u32>],
     cuts: &[Vec<usize>],
 ) -> Vec<Logits> {
-    let rows = cpu.max_rows.max(LENGTH);
+    // The last step takes whatever the others left.
+    let all = sequences.iter().map(Vec::len).sum();
+    let rows = cpu.max_rows.max(all);
     let cpu = CpuOptions {
         max_rows: rows,
         max_outputs: rows,
