@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ds4_model::{Plan, RowFormat, Shape, Site};
+use ds4_model::{Plan, RowFormat, Shape};
 
 use crate::buffer::Halved;
 use crate::device::{Device, Mem, Ptr};
 use crate::kernels::SOME;
-use crate::layout::Place;
-use crate::{Arithmetic, Buffer, Cuda, Error, Options, Tensor};
+use crate::ops::attention::Asked;
+use crate::{Arithmetic, Buffer, Cuda, Error, Options};
 
 /// Shared memory of a block of `attend_many`: queries and two tiles of 64 rows.
 pub(crate) const MANY_SHARED: u32 = 3 * 64 * 1024;
@@ -107,20 +107,14 @@ impl Expanded {
 impl Cuda {
     /// Each row's heads over what it sees, for the runs that are expanded, as binary16, turned; if there
     /// are other runs, as floats too.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what attention needs, as the operation has it"
-    )]
     pub(crate) fn attend_expanded(
         &self,
         expanded: &Expanded,
         heads: &mut Buffer,
-        q: &Buffer,
-        sinks: &Tensor,
-        (ids, counts, width): (Ptr, Ptr, u32),
-        place: Place,
-        at: Site,
+        asked: Asked<'_>,
     ) -> Result<(), Error> {
+        let Asked { place, at, .. } = asked;
+        let (ids, counts, width) = asked.picks;
         let (rows, bases) = (expanded.rows.ptr(), expanded.bases());
         let most = self.plan.runs().iter();
         let most = most.map(|run| expanded.rows_of(run, place.ratio as usize));
@@ -142,7 +136,7 @@ impl Cuda {
             ],
         )?;
         let count = self.shape.heads as u32;
-        let q = self.half(q, Halved::Plain)?;
+        let q = self.half(asked.q, Halved::Plain)?;
         let (out, turned) = match expanded.rest {
             true => (heads.out(), heads.half()),
             false => (Ptr::NULL, heads.out_half_alone(Halved::Turned)),
@@ -165,8 +159,8 @@ impl Cuda {
                 &ids,
                 &counts,
                 &width,
-                &u32::from(at.layer == self.shape.layers()),
-                &sinks.plain(),
+                &self.is_draft(at),
+                &asked.sinks.plain(),
                 &self.angles(at),
             ],
         )

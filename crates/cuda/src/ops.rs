@@ -1,7 +1,7 @@
 //! The operations, each over the rows of the current plan: every one gives the card a kernel or two
 //! and returns.
 
-mod attention;
+pub(crate) mod attention;
 mod compression;
 pub(crate) mod index;
 mod streams;

@@ -6,6 +6,7 @@ use ds4_model::{Ops, Scratch, Site};
 use crate::device::Ptr;
 use crate::layout::{self, Inward, Squeeze};
 use crate::narrow::Product;
+use crate::ops::attention::Asked;
 use crate::pass::Given;
 use crate::{Buffer, Cuda, Error, Picks, Tensor};
 
@@ -164,7 +165,14 @@ impl Cuda {
         if few {
             self.attend_few(s, &w.sinks, (picks.0, picks.2), place, at)?;
         } else {
-            self.attend_parts(&mut s.heads, &s.q, &w.sinks, picks, place, at, true)?;
+            let asked = Asked {
+                q: &s.q,
+                sinks: &w.sinks,
+                picks,
+                place,
+                at,
+            };
+            self.attend_parts(&mut s.heads, asked, true)?;
         }
         let groups = self.shape.output_groups;
         if !(w.output.a.rows / groups).is_multiple_of(16) {

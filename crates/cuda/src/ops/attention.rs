@@ -18,6 +18,17 @@ const FEW_ROWS: usize = 48;
 /// Heads that a block of `attend.cu` carries.
 const BLOCK_HEADS: usize = 16;
 
+/// What attention asks, and of which rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) q: &'a Buffer,
+    pub(crate) sinks: &'a Tensor,
+    /// Ids, counts and width of the picked rows; nothing where none are picked.
+    pub(crate) picks: (Ptr, Ptr, u32),
+    pub(crate) place: Place,
+    pub(crate) at: Site,
+}
+
 impl Cuda {
     /// Each row's heads over what it sees.
     pub(super) fn attend_rows(
@@ -29,7 +40,7 @@ impl Cuda {
         at: Site,
     ) -> Done {
         let n = self.plan.len();
-        let (ids, counts, width) = match seen {
+        let picks = match seen {
             Seen::Picked(picks) => (picks.ids.ptr(), picks.counts.ptr(), picks.width as u32),
             Seen::Window | Seen::All => (Ptr::NULL, Ptr::NULL, 0),
         };
@@ -37,60 +48,75 @@ impl Cuda {
         if matches!(seen, Seen::Window) {
             place.ratio = 0;
         }
-        let count = self.shape.heads as u32;
+        let asked = Asked {
+            q,
+            sinks,
+            picks,
+            place,
+            at,
+        };
         let packed = self.memory.geometry.format == RowFormat::Packed;
         if self.by_halves(n) && packed && ATTEND_SHARED <= self.device.shared() {
             let expanded = self.expanded.as_ref().filter(|expanded| expanded.some);
             if let Some(expanded) = expanded {
-                let picks = (ids, counts, width);
-                self.attend_expanded(expanded, heads, q, sinks, picks, place, at)?;
+                self.attend_expanded(expanded, heads, asked)?;
                 if expanded.takes_all() {
                     return Ok(());
                 }
             }
-            return self.device.launch(
-                self.kernels.attend_tiles,
-                [n as u32, count.div_ceil(64), 1],
-                [256, 1],
-                ATTEND_SHARED,
-                &[
-                    &heads.out(),
-                    &q.mem.ptr(),
-                    &self.work.rows.ptr(),
-                    &self.memory.args(),
-                    &place,
-                    &count,
-                    &ids,
-                    &counts,
-                    &width,
-                    &u32::from(at.layer == self.shape.layers()),
-                    &sinks.plain(),
-                    &self.angles(at),
-                    &Ptr::NULL,
-                    &Ptr::NULL,
-                    &expanded.map_or(Ptr::NULL, Expanded::bases),
-                ],
-            );
+            let bases = expanded.map_or(Ptr::NULL, Expanded::bases);
+            return self.attend_tiles(heads.out(), asked, 1, (Ptr::NULL, Ptr::NULL), bases);
         }
-        self.attend_parts(heads, q, sinks, (ids, counts, width), place, at, false)
+        self.attend_parts(heads, asked, false)
+    }
+
+    /// Attention by tiles of rows: results to `out` or, where that is null, `parts` with their states
+    /// and sums. Runs that have `bases` are done already.
+    fn attend_tiles(
+        &self,
+        out: Ptr,
+        asked: Asked<'_>,
+        parts: u32,
+        (states, sums): (Ptr, Ptr),
+        bases: Ptr,
+    ) -> Done {
+        let count = self.shape.heads as u32;
+        let (ids, counts, width) = asked.picks;
+        self.device.launch(
+            self.kernels.attend_tiles,
+            [self.n(), count.div_ceil(64), parts],
+            [256, 1],
+            ATTEND_SHARED,
+            &[
+                &out,
+                &asked.q.mem.ptr(),
+                &self.work.rows.ptr(),
+                &self.memory.args(),
+                &asked.place,
+                &count,
+                &ids,
+                &counts,
+                &width,
+                &self.is_draft(asked.at),
+                &asked.sinks.plain(),
+                &self.angles(asked.at),
+                &states,
+                &sums,
+                &bases,
+            ],
+        )
+    }
+
+    /// Whether this layer is the draft block's, as kernels take it.
+    pub(crate) fn is_draft(&self, at: Site) -> u32 {
+        u32::from(at.layer == self.shape.layers())
     }
 
     /// Attention in parts, for few rows; the fresh rows join their rings if `commit`.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "what attention needs, as the operation has it"
-    )]
-    pub(crate) fn attend_parts(
-        &self,
-        heads: &mut Buffer,
-        q: &Buffer,
-        sinks: &Tensor,
-        (ids, counts, width): (Ptr, Ptr, u32),
-        place: Place,
-        at: Site,
-        commit: bool,
-    ) -> Done {
+    pub(crate) fn attend_parts(&self, heads: &mut Buffer, asked: Asked<'_>, commit: bool) -> Done {
         let n = self.plan.len();
+        let Asked { place, at, .. } = asked;
+        let (ids, counts, width) = asked.picks;
         let compressed = self.compressed(width, place, at);
         // Two tiles of rows a part, while parts are not too many.
         let tiles = (self.shape.window + compressed).div_ceil(32);
@@ -98,32 +124,9 @@ impl Cuda {
         let count = self.shape.heads as u32;
         let (states, sums) = (self.work.parts.ptr(), self.work.sums.ptr());
         let rows = self.work.rows.ptr();
-        let draft = u32::from(at.layer == self.shape.layers());
         let packed = self.memory.geometry.format == RowFormat::Packed;
         if packed && self.by_narrow(n) && ATTEND_SHARED <= self.device.shared() {
-            self.device.launch(
-                self.kernels.attend_tiles,
-                [n as u32, count.div_ceil(64), parts],
-                [256, 1],
-                ATTEND_SHARED,
-                &[
-                    &Ptr::NULL,
-                    &q.mem.ptr(),
-                    &rows,
-                    &self.memory.args(),
-                    &place,
-                    &count,
-                    &ids,
-                    &counts,
-                    &width,
-                    &draft,
-                    &sinks.plain(),
-                    &self.angles(at),
-                    &states,
-                    &sums,
-                    &Ptr::NULL,
-                ],
-            )?;
+            self.attend_tiles(Ptr::NULL, asked, parts, (states, sums), Ptr::NULL)?;
         } else {
             self.device.launch(
                 self.kernels.attend,
@@ -137,7 +140,7 @@ impl Cuda {
                 &[
                     &states,
                     &sums,
-                    &q.mem.ptr(),
+                    &asked.q.mem.ptr(),
                     &rows,
                     &self.memory.args(),
                     &place,
@@ -145,7 +148,7 @@ impl Cuda {
                     &ids,
                     &counts,
                     &width,
-                    &draft,
+                    &self.is_draft(at),
                 ],
             )?;
         }
@@ -165,7 +168,7 @@ impl Cuda {
                 &out,
                 &states,
                 &sums,
-                &sinks.plain(),
+                &asked.sinks.plain(),
                 &self.angles(at),
                 &count,
                 &parts,
@@ -227,7 +230,7 @@ impl Cuda {
             at: place,
             heads,
             picks_width: width,
-            draft: u32::from(at.layer == self.shape.layers()),
+            draft: self.is_draft(at),
             epsilon: self.shape.norm_epsilon,
         };
         self.device.launch_clusters(
